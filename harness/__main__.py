@@ -1,0 +1,86 @@
+"""`python -m harness` and `joulebench`: the command line. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from harness import __version__
+from harness.errors import UserError
+
+_EPILOG = """Overrides are Hydra's: key=value, group=option, and in a sweep key=a,b,c.
+
+  joulebench run model=smollm2-135m precision=bf16 batch_size=4
+  joulebench sweep model=gpt-nano,gpt-micro task=train precision=fp32,bf16 batch_size=8,32
+  joulebench sweep experiment=demo
+  joulebench report demo
+
+Exit status: 0 done; 1 the answer is no (a cell failed); 2 bad input."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] in (["-sc"], ["--shell-completion"]):
+        return _complete(arguments)
+    options = _parser().parse_args(arguments)
+    debug = options.debug or bool(os.environ.get("JOULEBENCH_DEBUG"))
+    try:
+        status: int = _command(options.command)(options)
+        return status
+    except UserError as error:
+        if debug:
+            raise
+        print(f"joulebench {options.command}: {error.render()}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"joulebench {options.command}: stopped", file=sys.stderr)
+        return 130
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    from importlib import import_module
+
+    found: Callable[[argparse.Namespace], int] = import_module(f"harness.commands.{name}").main
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="joulebench",
+        description="What a language model's quality costs in energy, and how sure one can be.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"joulebench {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks (also JOULEBENCH_DEBUG=1)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (("run", "run one cell"), ("sweep", "run every cell of a grid; finished cells are skipped")):
+        command = commands.add_parser(name, help=text, parents=[common])
+        command.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value in Hydra's grammar")
+        command.add_argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+    report = commands.add_parser("report", help="tables and figures of a study", parents=[common])
+    report.add_argument("study", help="folder under results/")
+    report.add_argument("--results-dir", default=os.environ.get("JOULEBENCH_RESULTS", "results"))
+    report.add_argument("--venue", default="neurips", help="width of the figures")
+    doctor = commands.add_parser("doctor", help="what this machine can measure", parents=[common])
+    doctor.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="hardware= and energy=, as for run")
+    return parser
+
+
+def _complete(arguments: Sequence[str]) -> int:
+    """Hydra's own shell completion, over our configuration."""
+    import hydra
+
+    from harness.config.compose import config_dir
+
+    sys.argv = ["joulebench", *arguments]
+    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(lambda config: None)()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""`joulebench run`: one cell, in this process."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from harness.commands.display import LiveProgress, print_config, print_records
+from harness.config.compose import compose_cell
+from harness.runner.preflight import check_cells
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the cell that the overrides describe; 0 if it is ok, 1 if not."""
+    cell = compose_cell(options.overrides)
+    if options.cfg:
+        print_config(cell.config)
+        return 0
+    check_cells([cell])
+
+    from harness.runner.run import execute, run_folder
+
+    with LiveProgress(cells=1) as progress:
+        progress.start_cell(cell.config)
+        record = execute(cell, shlex.join(["joulebench", *sys.argv[1:]]), progress.report)
+    print_records([record])
+    print(f"record: {run_folder(cell.config)}/record.json")
+    return 0 if record.status == "ok" else 1

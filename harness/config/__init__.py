@@ -1,0 +1,1 @@
+"""Hydra composes `conf/`; the result is validated once into frozen dataclasses and never changes again."""

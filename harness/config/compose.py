@@ -1,0 +1,234 @@
+"""From overrides in Hydra's grammar to frozen, validated cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from harness.config.schema import GROUPS, Config
+from harness.errors import UserError, did_you_mean
+
+_CONFIG = TypeAdapter(Config)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of a grid: its configuration and the overrides that composed it."""
+
+    config: Config
+    overrides: tuple[str, ...]
+
+
+def config_dir() -> Path:
+    """The folder of YAML options: inside an installed package, or at the top of a checkout."""
+    installed = Path(__file__).parents[1] / "conf"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def compose_cell(overrides: Sequence[str]) -> Cell:
+    """The one cell that `overrides` describe.
+
+    Raises:
+        UserError: If an override is malformed, names an unknown key or option, has a bad value, or spans a grid.
+    """
+    cells = compose_grid(overrides)
+    if len(cells) != 1:
+        raise UserError(
+            f"these overrides describe {len(cells)} cells, and `run` takes one",
+            remedy="use `joulebench sweep` for a grid, or give every key a single value",
+        )
+    return cells[0]
+
+
+def compose_grid(overrides: Sequence[str]) -> list[Cell]:
+    """Every cell of the grids that `overrides` describe, in the order in which they are written.
+
+    The study's own `grids` (a list of mappings from key to values in Hydra's sweep grammar) are expanded one after
+    the other; a key given in `overrides` replaces the same key of every grid. Equal cells are kept once.
+
+    Raises:
+        UserError: As for `compose_cell`.
+    """
+    with _hydra() as loader:
+        parsed = _parse(overrides, loader)
+        _check_options(parsed, loader)
+        given = {override.key_or_group for override in parsed}
+        study = _compose(_only_option_choices(parsed, loader), loader)
+        _check_keys(parsed, study, loader)
+        cells: dict[str, Cell] = {}
+        for grid in _grids(study):
+            lines = [f"{key}={value}" for key, value in grid.items() if key not in given]
+            grid_overrides = _parse(lines, loader)
+            _check_options(grid_overrides, loader)
+            for choice in _expand([*grid_overrides, *parsed]):
+                cell = Cell(_validate(_compose(choice, loader)), tuple(choice))
+                cells.setdefault(repr(cell.config), cell)
+    return list(cells.values())
+
+
+def resolved_config(config: Config) -> dict[str, Any]:
+    """The configuration as plain containers, ready for JSON or YAML."""
+    return cast(dict[str, Any], json.loads(_CONFIG.dump_json(config)))
+
+
+def load_config(container: Mapping[str, Any]) -> Config:
+    """The inverse of `resolved_config`.
+
+    Raises:
+        UserError: If a key is unknown or a value has the wrong type.
+    """
+    try:
+        return _CONFIG.validate_json(json.dumps(container))
+    except ValidationError as error:
+        raise _explain_validation(error) from error
+
+
+def option_names(group: str) -> list[str]:
+    """The options of a config group, from the files of `conf/` and Hydra's search path."""
+    with _hydra() as loader:
+        return _options(group, loader)
+
+
+def _options(group: str, loader: ConfigLoader) -> list[str]:
+    """Options a user may choose; those that begin with an underscore are bases of others."""
+    return [name for name in loader.get_group_options(group) if not name.startswith("_")]
+
+
+def _groups(loader: ConfigLoader) -> list[str]:
+    found = loader.get_group_options("", results_filter=ObjectType.GROUP)
+    return sorted({group for group in found if group not in ("hydra", "config")})
+
+
+@contextmanager
+def _hydra() -> Iterator[ConfigLoader]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="joulebench"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    except HydraException as error:
+        raise UserError(
+            f"cannot read an override: {str(error).splitlines()[0]}",
+            remedy="write key=value, with several values separated by commas: batch_size=1,8",
+        ) from error
+
+
+def _check_options(overrides: Sequence[Override], loader: ConfigLoader) -> None:
+    groups = _groups(loader)
+    for override in overrides:
+        if override.key_or_group not in groups or override.is_delete():
+            continue
+        known = _options(override.key_or_group, loader)
+        for value in _values(override):
+            if value is not None and value not in known:
+                raise UserError(
+                    f"{override.key_or_group}={value}: no such option",
+                    allowed=known,
+                    remedy=did_you_mean(str(value), known),
+                )
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return list(override.sweep_iterator())
+    return [override.value()]
+
+
+def _check_keys(overrides: Sequence[Override], study: DictConfig, loader: ConfigLoader) -> None:
+    known = sorted({*_dotted_keys(study), *_groups(loader)})
+    for override in overrides:
+        key = override.key_or_group
+        if key in known or key.startswith("hydra") or override.is_add():
+            continue
+        siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+        raise UserError(
+            f"{key}: no such key",
+            allowed=siblings or [name for name in known if "." not in name],
+            remedy=did_you_mean(key, known) or "`joulebench run --cfg` prints every key",
+        )
+
+
+def _dotted_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key, value in config.items_ex(resolve=False):
+        yield f"{prefix}{key}"
+        if isinstance(value, DictConfig):
+            yield from _dotted_keys(value, f"{prefix}{key}.")
+
+
+def _only_option_choices(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
+    """The overrides that choose options, the first of each sweep: enough to know which keys exist."""
+    groups = _groups(loader)
+    choices = [override for override in overrides if override.key_or_group in groups and not override.is_delete()]
+    return [f"{override.get_key_element()}={_values(override)[0]}" for override in choices]
+
+
+def _grids(study: DictConfig) -> list[dict[str, str]]:
+    grids = OmegaConf.to_container(study.grids)
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise UserError("grids must be a list of mappings from a key to its values, such as {batch_size: '1,8'}")
+    return cast(list[dict[str, str]], grids) or [{}]
+
+
+def _expand(overrides: Sequence[Override]) -> list[list[str]]:
+    [batch] = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)
+    return batch
+
+
+def _compose(overrides: Sequence[str], loader: ConfigLoader) -> DictConfig:
+    try:
+        config = compose("config", overrides=list(overrides), return_hydra_config=True)
+        choices = config.hydra.runtime.choices
+        OmegaConf.set_struct(config, False)
+        for group in GROUPS:
+            config[group].name = choices[group]
+        del config["hydra"]
+        return config
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"{' '.join(overrides)}: {reason}") from error
+
+
+def _validate(config: DictConfig) -> Config:
+    container = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
+    del container["grids"]
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} is not set", remedy=f"add {missing[0]}=... to the command")
+    return load_config(container)
+
+
+def _explain_validation(error: ValidationError) -> UserError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(_field_path(first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "unexpected_keyword_argument":
+        return UserError(f"{key}: no such key", remedy="`joulebench run --cfg` prints every key")
+    if isinstance(first["input"], dict):
+        return UserError(f"{key}: {message}")
+    return UserError(f"{key}={first['input']}: {message}")
+
+
+def _field_path(location: tuple[int | str, ...]) -> list[str]:
+    """A pydantic location without the tags of discriminated unions, which stand behind their field's name."""
+    tagged = {"task", "model", "data", "tokenizer"}
+    parts = [str(part) for part in location]
+    return [part for index, part in enumerate(parts) if not (index and parts[index - 1] in tagged)]

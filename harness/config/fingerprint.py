@@ -1,0 +1,42 @@
+"""What makes two cells the same: a hash of the resolved configuration without what cannot change a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from harness.config.compose import resolved_config
+from harness.config.schema import Config
+
+# The study's name and the folders say where a result goes, not what it is.
+_NOT_IDENTITY = ("study", "paths")
+
+
+def content_hash(container: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a container's canonical JSON: sorted keys, no white space."""
+    canonical = json.dumps(container, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint(config: Config) -> str:
+    """The cell's identity as 16 hexadecimal digits."""
+    identity = {key: value for key, value in resolved_config(config).items() if key not in _NOT_IDENTITY}
+    return content_hash(identity)[:16]
+
+
+def run_id(config: Config) -> str:
+    """Readable folder name of the cell's run; it ends in the first 8 digits of the fingerprint."""
+    parts = [
+        config.task.name,
+        config.model.label,
+        config.data.label,
+        config.precision.name,
+        f"b{config.batch_size}",
+        config.hardware.name,
+        f"s{config.seed}",
+    ]
+    readable = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts)
+    return f"{readable[:120]}-{fingerprint(config)[:8]}"

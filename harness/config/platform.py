@@ -1,0 +1,66 @@
+"""Options of the `precision`, `hardware`, `energy` and `protocol` groups."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.config.base import Count, Index, NonNegative, Positive, option
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@option
+class PrecisionConfig:
+    """Number format of weights and arithmetic, and Lightning's name for the pair."""
+
+    name: str
+    weights: Dtype
+    compute: Dtype
+    lightning: Literal["32-true", "bf16-true", "bf16-mixed", "16-true", "16-mixed"]
+
+
+@option
+class HardwareConfig:
+    """What runs the cell, and the published figures that utilisation is measured against.
+
+    `peak_flops` maps a compute dtype to the dense peak in FLOP/s of one device. Empty means unknown: utilisation
+    then stays empty.
+    """
+
+    name: str
+    accelerator: Literal["cpu", "cuda"]
+    devices: Count
+    threads: Count | None
+    peak_flops: dict[Dtype, Positive | None]
+    memory_bandwidth_bytes_per_s: Positive | None
+    cpu_tdp_w: Positive | None
+    source: str
+
+
+@option
+class EnergyConfig:
+    """Which energy sources are opened: `auto`, counters only, the modelled CPU only, or none."""
+
+    name: str
+    counters: bool
+    cpu_model: bool
+
+
+@option
+class ProtocolConfig:
+    """The rules of measuring: warm-up, length of a window, number of repeats and when they may stop."""
+
+    name: str
+    warmup_iterations: Index
+    warmup_s: NonNegative
+    window_s: Positive
+    min_repeats: Annotated[int, Field(ge=2)]
+    max_repeats: Count
+    target_half_width: Positive
+    max_minutes: Positive
+
+    def __post_init__(self) -> None:
+        if self.max_repeats < self.min_repeats:
+            raise ValueError(f"max_repeats={self.max_repeats} is below min_repeats={self.min_repeats}")

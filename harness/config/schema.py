@@ -1,0 +1,43 @@
+"""The typed, frozen form of one resolved configuration: one cell and where its results go."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.config.base import Count, option
+from harness.config.data import DataConfig
+from harness.config.model import ModelConfig
+from harness.config.platform import EnergyConfig, HardwareConfig, PrecisionConfig, ProtocolConfig
+from harness.config.task import TaskConfig
+
+# Groups of conf/ whose chosen option's name is written into the option itself.
+GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol")
+
+StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+@option
+class Paths:
+    """Where things are written; no part of a cell's identity."""
+
+    results_dir: str
+    cache_dir: str
+
+
+@option
+class Config:
+    """One cell of a study: everything that decides its result, and the paths, which do not."""
+
+    study: StudyName
+    task: Annotated[TaskConfig, Field(discriminator="kind")]
+    model: Annotated[ModelConfig, Field(discriminator="kind")]
+    data: Annotated[DataConfig, Field(discriminator="kind")]
+    precision: PrecisionConfig
+    hardware: HardwareConfig
+    energy: EnergyConfig
+    protocol: ProtocolConfig
+    batch_size: Count
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    paths: Paths

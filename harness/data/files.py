@@ -1,0 +1,112 @@
+"""Local files as a corpus: .txt, .jsonl and .parquet."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.config.data import FileDataConfig
+from harness.data.corpus import Corpus, clean, split_documents
+from harness.errors import UserError
+
+
+_READ_TWICE_BYTES = 1 << 26
+
+
+def local_file(config: FileDataConfig) -> Corpus:
+    """The documents of one file, split by document.
+
+    Raises:
+        UserError: If the file does not exist, is empty, is not text, or lacks the text column.
+    """
+    path = check_file(config.path)
+    documents = clean(_READERS[path.suffix](path, config.text_column))
+    if not documents:
+        raise UserError(f"data.path={config.path}: the file holds no text", remedy="give a file with text in it")
+    provenance = {"source": f"local file {path.name}", "license": "unknown", "language": "unknown"}
+    return Corpus(split_documents(documents, config.split), provenance)
+
+
+def check_content(config: FileDataConfig) -> None:
+    """Check, before any run starts, that the file is there and holds text; files too large to read twice are trusted.
+
+    Raises:
+        UserError: As for `local_file`.
+    """
+    if check_file(config.path).stat().st_size <= _READ_TWICE_BYTES:
+        local_file(config)
+
+
+def check_file(name: str) -> Path:
+    """The path of a readable file of a known type.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UserError(f"data.path={name}: no such file", remedy="check the path; it is relative to this folder")
+    if path.suffix not in _READERS:
+        raise UserError(f"data.path={name}: unknown type '{path.suffix}'", allowed=sorted(_READERS))
+    if path.stat().st_size == 0:
+        raise UserError(f"data.path={name}: the file is empty", remedy="give a file with text in it")
+    return path
+
+
+def _read_text(path: Path) -> str:
+    raw = path.read_bytes()
+    if b"\0" in raw[:65536]:
+        raise UserError(f"data.path={path}: the file is binary", remedy="give a text file")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"data.path={path}: not UTF-8 at byte {error.start}", remedy="convert it: iconv -f latin1 -t utf-8"
+        ) from error
+
+
+def _paragraphs(path: Path, column: str) -> list[str]:
+    return re.split(r"\n\s*\n", _read_text(path).replace("\r\n", "\n"))
+
+
+def _json_lines(path: Path, column: str) -> list[str]:
+    documents = []
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"data.path={path}: line {number} is not JSON: {error}") from error
+        documents.append(_text_of(row, column, f"line {number} of {path}"))
+    return documents
+
+
+def _text_of(row: object, column: str, where: str) -> str:
+    text = row.get(column) if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        columns = sorted(row) if isinstance(row, dict) else []
+        raise UserError(f"data.text_column={column}: {where} has no such text", allowed=columns)
+    return text
+
+
+def _parquet(path: Path, column: str) -> list[str]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        raise UserError(f"data.path={path}: not a Parquet file: {error}") from error
+    if column not in file.schema_arrow.names:
+        raise UserError(f"data.text_column={column}: {path} has no such column", allowed=file.schema_arrow.names)
+    return [text for text in file.read([column])[column].to_pylist() if isinstance(text, str)]
+
+
+_READERS: dict[str, Callable[[Path, str], list[str]]] = {
+    ".txt": _paragraphs,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}

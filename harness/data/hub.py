@@ -1,0 +1,58 @@
+"""Data sets of the Hugging Face hub as a corpus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.config.data import HubDataConfig
+from harness.data.corpus import Corpus, clean, split_documents
+from harness.errors import UserError
+
+
+def hub_dataset(config: HubDataConfig) -> Corpus:
+    """A data set by its hub id; its own splits where it has all three, else its documents split here.
+
+    Raises:
+        UserError: If the hub cannot be reached, the data set does not exist, or it has no such column.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(config.id, config.subset, revision=config.revision)
+    except Exception as error:
+        raise UserError(
+            f"data.id={config.id} (revision {config.revision}) could not be loaded: {_first_line(error)}",
+            remedy="check the id and the network; without a network use data=chitchat, data=python-stdlib or data=file",
+        ) from error
+    texts = {str(name): _column(rows, config) for name, rows in loaded.items()}
+    provenance = {"source": f"hub data set {config.id}", "revision": _commit(loaded) or config.revision, "license": ""}
+    return Corpus(_splits(texts, config), provenance)
+
+
+def _splits(texts: dict[str, list[str]], config: HubDataConfig) -> dict[str, tuple[str, ...]]:
+    if {"train", "validation", "test"} <= set(texts):
+        return {name: tuple(clean(texts[name])) for name in ("train", "validation", "test")}
+    return split_documents(clean(text for rows in texts.values() for text in rows), config.split)
+
+
+def _column(rows: Any, config: HubDataConfig) -> list[str]:
+    if config.text_column not in rows.column_names:
+        raise UserError(
+            f"data.text_column={config.text_column}: {config.id} has no such column", allowed=rows.column_names
+        )
+    return [text for text in rows[config.text_column] if isinstance(text, str)]
+
+
+def _commit(loaded: Any) -> str:
+    """The commit that was downloaded, from the data set's checksums, or an empty string."""
+    for rows in loaded.values():
+        for url in rows.info.download_checksums or {}:
+            _, _, rest = str(url).partition("@")
+            if rest:
+                return rest.split("/")[0]
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

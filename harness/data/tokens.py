@@ -1,0 +1,117 @@
+"""Token streams and the windows that training and scoring take from them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.cache import atomic_path
+from harness.data.corpus import Corpus, require_documents
+from harness.data.tokenizers import TextTokenizer
+from harness.errors import UserError
+
+IGNORED = -100  # Target of a position that is not scored; PyTorch's cross entropy skips it.
+
+Ids = npt.NDArray[np.integer]
+
+
+def join_documents(documents: Sequence[str], tokenizer: TextTokenizer) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """One stream: a separator, then a document's tokens, for each document.
+
+    Returns:
+        Token ids (S,), and which of them belong to a document (S,): separators are context and are not scored.
+    """
+    encoded = tokenizer.encode(documents)
+    ids = np.concatenate([np.array([tokenizer.separator_id, *tokens], dtype=np.int64) for tokens in encoded])
+    scored = np.concatenate([np.arange(len(tokens) + 1) > 0 for tokens in encoded])
+    return ids, scored
+
+
+def token_file(corpus: Corpus, split: str, tokenizer: TextTokenizer, cache_dir: Path) -> Ids:
+    """The split's token stream (S,), memory-mapped from a file that is made once for this text and tokenizer."""
+    documents = require_documents(corpus, split)
+    key = hashlib.sha256(f"{corpus.content_hash}:{split}:{tokenizer.identity}".encode()).hexdigest()[:16]
+    path = cache_dir / "tokens" / f"{key}.npy"
+    if not path.exists():
+        ids, _ = join_documents(documents, tokenizer)
+        dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, ids.astype(dtype))
+    loaded: Ids = np.load(path, mmap_mode="r")
+    return loaded
+
+
+@dataclass(frozen=True)
+class ScoringWindows:
+    """A held-out text cut into windows for scoring.
+
+    Attributes:
+        inputs: Token ids (W, T).
+        targets: The next token at each position, IGNORED where it is not scored here (W, T).
+        text_bytes: UTF-8 bytes of the text.
+        text_words: Its words, separated by white space.
+    """
+
+    inputs: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.int64]
+    text_bytes: int
+    text_words: int
+
+    @property
+    def scored_tokens(self) -> int:
+        """Tokens that are scored, each once."""
+        return int((self.targets != IGNORED).sum())
+
+
+def scoring_windows(documents: Sequence[str], tokenizer: TextTokenizer, context: int, stride: int) -> ScoringWindows:
+    """Cut the joined documents into windows of `context` tokens that advance by `stride`.
+
+    Each document token is the target of exactly one window: the first that reaches it.
+
+    Raises:
+        UserError: If the text has no token.
+    """
+    ids, scored = join_documents(documents, tokenizer)
+    if not scored.any():
+        raise UserError("the text to score has no token", remedy="give a longer text or another split")
+    starts = _window_starts(len(ids) - 1, context, stride)
+    inputs = np.full((len(starts), context), tokenizer.separator_id, dtype=np.int64)
+    targets = np.full((len(starts), context), IGNORED, dtype=np.int64)
+    reached = 0
+    for row, start in enumerate(starts):
+        end = min(start + context, len(ids) - 1)
+        inputs[row, : end - start] = ids[start:end]
+        fresh = np.arange(start, end) >= reached
+        targets[row, : end - start] = np.where(scored[start + 1 : end + 1] & fresh, ids[start + 1 : end + 1], IGNORED)
+        reached = end
+    text_bytes = sum(len(document.encode()) for document in documents)
+    text_words = sum(len(re.split(r"\s+", document)) for document in documents)
+    return ScoringWindows(inputs, targets, text_bytes, text_words)
+
+
+def _window_starts(length: int, context: int, stride: int) -> list[int]:
+    """Starts of windows until one reaches `length`."""
+    starts = [0]
+    while starts[-1] + context < length:
+        starts.append(starts[-1] + stride)
+    return starts
+
+
+def training_offsets(stream: Ids, context: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
+    """Random starts (samples,) of training blocks, with replacement.
+
+    Raises:
+        UserError: If the stream is shorter than one block and its target.
+    """
+    if len(stream) < context + 2:
+        raise UserError(
+            f"the training split has {len(stream)} tokens, fewer than one block of {context} and its target",
+            remedy="give more text or a smaller task.context",
+        )
+    return np.random.default_rng(seed).integers(0, len(stream) - context, size=samples)

@@ -1,0 +1,1 @@
+"""Energy: sources behind one protocol, the meter that puts windows around work, and figures with their provenance."""

@@ -1,0 +1,221 @@
+"""Every column of the result tables: where it stands in a record, how it is called, its unit, and what it means.
+
+Column names, axis labels, table headings and the glossary all come from here. `{main}` in a path is the task's main
+phase: `train` for training, `score` for scoring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["lower", "higher", ""]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column.
+
+    Attributes:
+        name: Column name; ends in its unit.
+        path: Dotted path into a record.
+        label: Axis label and table heading, without the unit.
+        meaning: Glossary entry.
+        table: Which tables show it, besides runs.csv, which shows all.
+        unit: Unit as printed, after multiplication by `scale`.
+        scale: From the stored unit to the printed one.
+        digits: Significant digits in printed tables.
+        better: Direction of improvement, if it has one.
+    """
+
+    name: str
+    path: str
+    label: str
+    meaning: str
+    table: tuple[Literal["quality", "energy"], ...] = ()
+    unit: str = ""
+    scale: float = 1.0
+    digits: int = 4
+    better: Better = ""
+
+    @property
+    def axis(self) -> str:
+        """Label with its unit, for an axis or a heading."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+BOTH: tuple[Literal["quality", "energy"], ...] = ("quality", "energy")
+_QUALITY: tuple[Literal["quality", "energy"], ...] = ("quality",)
+_ENERGY: tuple[Literal["quality", "energy"], ...] = ("energy",)
+
+METRICS = (
+    Metric("study", "study", "Study", "Named grid of cells, run for one question."),
+    Metric("run_id", "run_id", "Run", "Folder of the run; ends in the cell's fingerprint."),
+    Metric("status", "status", "Status", "ok, oom, failed, timeout, unsupported or invalid."),
+    Metric("task", "cell.task", "Task", "What was done with the model.", BOTH),
+    Metric("model", "cell.model", "Model", "Model, by option, hub id or folder.", BOTH),
+    Metric("num_parameters", "model.num_parameters", "Parameters", "All parameters, shared ones once.", BOTH, "M", 1e-6),
+    Metric(
+        "num_parameters_non_embedding",
+        "model.num_parameters_non_embedding",
+        "Parameters without embeddings",
+        "Parameters without token and position embeddings.",
+        unit="M",
+        scale=1e-6,
+    ),
+    Metric("data", "cell.data", "Data", "Text that the model was trained on or scored with."),
+    Metric("batch_size", "cell.batch_size", "Batch size", "Sequences processed together.", BOTH, "sequences"),
+    Metric("precision", "cell.precision", "Precision", "Number format of weights and arithmetic.", BOTH),
+    Metric("hardware", "cell.hardware", "Hardware", "Hardware option."),
+    Metric("device_name", "cell.device_name", "Device", "Name of the processor or board that ran the cell."),
+    Metric("protocol", "cell.protocol", "Protocol", "Rules of measuring: warm-up, window length, repeats."),
+    Metric("seed", "cell.seed", "Seed", "Seed of weights, data order and bootstrap."),
+    Metric(
+        "repeats",
+        "summary.phases.{main}.repeats",
+        "Repeats",
+        "Measured windows of the main phase that the means are taken over.",
+        _ENERGY,
+        digits=3,
+    ),
+    Metric("repeats_excluded", "summary.phases.{main}.repeats_excluded", "Repeats excluded", "Windows left out of means."),
+    Metric("flags", "summary.phases.{main}.flags", "Flags", "Reason codes of doubts about the main phase's windows."),
+    Metric("stop_reason", "summary.phases.{main}.stop_reason", "Stopped by", "Why no further repeat was made."),
+    Metric(
+        "cross_entropy_nats",
+        "quality.cross_entropy_nats",
+        "Cross entropy",
+        "Mean negative log-likelihood of a token.",
+        unit="nats/token",
+        better="lower",
+    ),
+    Metric(
+        "perplexity",
+        "quality.perplexity",
+        "Perplexity per token",
+        "exp of the cross entropy; compares only runs with one tokenizer and one token protocol.",
+        _QUALITY,
+        better="lower",
+    ),
+    Metric("perplexity_ci_low", "quality.perplexity_ci_low", "Perplexity, low", "95 % bootstrap over windows.", _QUALITY),
+    Metric("perplexity_ci_high", "quality.perplexity_ci_high", "Perplexity, high", "95 % bootstrap over windows.", _QUALITY),
+    Metric(
+        "word_perplexity",
+        "quality.word_perplexity",
+        "Perplexity per word",
+        "exp of the nats over the text's words, which compares tokenizers (lm-eval's definition).",
+        _QUALITY,
+        better="lower",
+    ),
+    Metric(
+        "byte_perplexity",
+        "quality.byte_perplexity",
+        "Perplexity per byte",
+        "exp of the nats over the text's UTF-8 bytes, which compares tokenizers (lm-eval's definition).",
+        better="lower",
+    ),
+    Metric(
+        "bits_per_byte",
+        "quality.bits_per_byte",
+        "Bits per byte",
+        "log2 of the byte perplexity; compares tokenizers.",
+        BOTH,
+        better="lower",
+    ),
+    Metric("bleu", "quality.bleu", "BLEU", "sacreBLEU's score of translations.", _QUALITY, better="higher"),
+    Metric("scored_tokens", "quality.scored_tokens", "Scored tokens", "Tokens of the held-out text, each scored once."),
+    Metric("text_bytes", "quality.text_bytes", "Scored text", "UTF-8 bytes of the held-out text.", _QUALITY, "kB", 1e-3),
+    Metric("tokenizer", "quality.protocol.tokenizer", "Tokenizer", "What the tokens are.", _QUALITY),
+    Metric("score_context", "quality.protocol.context", "Context", "Tokens of a scoring window.", _QUALITY, "tokens"),
+    Metric(
+        "tokens_per_second",
+        "summary.phases.{main}.tokens_per_second",
+        "Throughput",
+        "Tokens of the main phase over its measured seconds, all devices.",
+        _ENERGY,
+        "tokens/s",
+        better="higher",
+    ),
+    Metric(
+        "joules_per_token",
+        "summary.phases.{main}.joules_per_token",
+        "Energy per token",
+        "Energy of the main phase's measured repeats over their tokens; the components are in energy_components.",
+        _ENERGY,
+        "mJ/token",
+        1e3,
+        better="lower",
+    ),
+    Metric(
+        "joules_per_token_ci_low",
+        "summary.phases.{main}.joules_per_token_ci_low",
+        "Energy per token, low",
+        "Lower bound: 95 % random error and what is systematic (counter, or the model's two curves and TDP).",
+        _ENERGY,
+        "mJ/token",
+        1e3,
+    ),
+    Metric(
+        "joules_per_token_ci_high",
+        "summary.phases.{main}.joules_per_token_ci_high",
+        "Energy per token, high",
+        "Upper bound, as the lower one.",
+        _ENERGY,
+        "mJ/token",
+        1e3,
+    ),
+    Metric(
+        "joules_per_token_relative_half_width",
+        "summary.phases.{main}.joules_per_token_relative_half_width",
+        "Random error",
+        "95 % half-width over the mean, from the repeats alone: what counts between cells of one machine.",
+        _ENERGY,
+        "%",
+        100,
+        digits=2,
+    ),
+    Metric("energy_method", "summary.phases.{main}.energy_method", "Energy is", "How energy was obtained; the worst of its parts.", _ENERGY),
+    Metric("energy_components", "summary.phases.{main}.energy_components", "Components", "What the energy is the sum of.", _ENERGY),
+    Metric("gpu_energy_j", "summary.phases.{main}.gpu_energy_j", "GPU energy", "Over the measured repeats.", unit="J"),
+    Metric("cpu_energy_j", "summary.phases.{main}.cpu_energy_j", "CPU energy", "Over the measured repeats.", unit="J"),
+    Metric("dram_energy_j", "summary.phases.{main}.dram_energy_j", "DRAM energy", "Over the measured repeats.", unit="J"),
+    Metric("mean_power_w", "summary.phases.{main}.mean_power_w", "Mean power", "Energy over time.", _ENERGY, "W"),
+    Metric(
+        "train_energy_j",
+        "summary.all_windows.train.total_energy_j",
+        "Training energy",
+        "All steps after the warm-up.",
+        _ENERGY,
+        "J",
+        better="lower",
+    ),
+    Metric(
+        "score_joules_per_byte",
+        "summary.phases.score.joules_per_byte",
+        "Energy to score text",
+        "Energy of scoring over the UTF-8 bytes of text that it covered, which compares tokenizers.",
+        _ENERGY,
+        "mJ/byte",
+        1e3,
+        better="lower",
+    ),
+    Metric("score_joules_per_token", "summary.phases.score.joules_per_token", "Scoring energy per token", "As joules_per_token, of the scoring phase.", unit="mJ/token", scale=1e3),
+    Metric(
+        "score_relative_half_width",
+        "summary.phases.score.joules_per_token_relative_half_width",
+        "Random error of scoring",
+        "95 % half-width over the mean of the scoring energy.",
+        unit="%",
+        scale=100,
+    ),
+    Metric("mfu", "summary.phases.{main}.mfu", "MFU", "Fraction of the dense peak FLOP/s (PaLM's count); empty where the peak is unknown.", better="higher"),
+    Metric("peak_memory_allocated_bytes", "summary.peak_memory_allocated_bytes", "Peak device memory", "Largest CUDA memory in tensors.", unit="GB", scale=1e-9),
+    Metric("peak_rss_bytes", "summary.peak_rss_bytes", "Peak memory", "Largest resident memory of the run's process.", _ENERGY, "GB", 1e-9),
+    Metric("duration_s", "duration_s", "Duration", "Seconds of the whole run.", unit="s"),
+    Metric("fingerprint", "fingerprint", "Fingerprint", "Identity of the cell."),
+    Metric("environment_fingerprint", "environment_fingerprint", "Environment", "Identity of machine and software."),
+    Metric("started_at", "started_at", "Started", "UTC."),
+    Metric("reason", "reason", "Reason", "Why a run is not ok."),
+)  # fmt: skip
+
+BY_NAME = {metric.name: metric for metric in METRICS}

@@ -1,0 +1,153 @@
+"""Causal language models in Hugging Face's format: by hub id, or from a local folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from harness.config.model import HubModelConfig, LocalModelConfig
+from harness.data.corpus import Corpus
+from harness.data.tokenizers import TextTokenizer
+from harness.errors import UserError
+from harness.metrics.flops import TransformerShape
+from harness.models.checks import model_folder
+from harness.models.loaded import LoadedModel, count_parameters
+
+transformers.utils.logging.disable_progress_bar()
+
+
+class CausalLM(nn.Module):
+    """A Hugging Face causal model as a map from token ids to logits, without a key-value cache."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """Token ids (B, T) to logits (B, T, V)."""
+        logits: Tensor = self.model(input_ids=ids_BT, use_cache=False).logits
+        return logits
+
+
+def load_hub(config: HubModelConfig, corpus: Corpus, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
+    """A model of the hub at a revision; the commit behind it is recorded.
+
+    Raises:
+        UserError: If it cannot be had: no network, no such repository, or not a causal language model.
+    """
+    try:
+        description = AutoConfig.from_pretrained(
+            config.id, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+        loaded = load_folder(config.id, dtype, config.trust_remote_code, config.revision)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.id={config.id} (revision {config.revision}) could not be loaded: {str(error).splitlines()[0]}",
+            remedy="check the id and the network; without a network use model=smollm2-135m, model=local or a gpt-* model",
+        ) from error
+    commit = getattr(description, "_commit_hash", None) or config.revision
+    return with_provenance(
+        loaded, source=f"hub model {config.id}", revision=commit, remote_code=str(config.trust_remote_code)
+    )
+
+
+def load_local(config: LocalModelConfig, corpus: Corpus, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
+    """A model in a folder; the hash of its weights is recorded.
+
+    Raises:
+        UserError: If the folder is not there or holds no model.
+    """
+    folder = model_folder(config.path)
+    try:
+        loaded = load_folder(str(folder), dtype, config.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path={config.path} could not be loaded: {str(error).splitlines()[0]}") from error
+    digest = file_hash(sorted(folder.glob("*.safetensors")))
+    return with_provenance(
+        loaded, source=f"local folder {folder.name}", weights_sha256=digest, remote_code=str(config.trust_remote_code)
+    )
+
+
+def file_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 (hex) of files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def load_folder(name: str, dtype: torch.dtype, remote_code: bool, revision: str | None = None) -> LoadedModel:
+    """Weights in `dtype`, and the tokenizer, from a folder or a hub id; only safetensors are read."""
+    options: dict[str, Any] = {"trust_remote_code": remote_code}
+    if revision is not None:
+        options["revision"] = revision
+    model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
+    model.eval()
+    tokenizer = wrap_tokenizer(
+        AutoTokenizer.from_pretrained(name, **options), model.config.vocab_size, model.config.model_type
+    )
+    embeddings = _embedding_sizes(model)
+    parameters = count_parameters(model)
+    return LoadedModel(
+        network=CausalLM(model),
+        tokenizer=tokenizer,
+        context_length=int(getattr(model.config, "max_position_embeddings", 0) or 1024),
+        shape=_shape(model, parameters, embeddings),
+        num_parameters=parameters,
+        num_parameters_non_embedding=parameters - sum(embeddings.values()),
+        provenance={"tokenizer": tokenizer.name},
+    )
+
+
+def wrap_tokenizer(tokenizer: Any, vocab_size: int, family: str) -> TextTokenizer:
+    """A Hugging Face tokenizer behind our interface; documents are separated by BOS, or EOS where there is no BOS.
+
+    Raises:
+        UserError: If it has neither, or more ids than the model has embeddings.
+    """
+    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if separator is None:
+        raise UserError("the model's tokenizer has neither a BOS nor an EOS token to separate documents")
+    if len(tokenizer) > vocab_size:
+        raise UserError(f"the tokenizer has {len(tokenizer)} ids and the model's embedding only {vocab_size}")
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    identity = hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+    return TextTokenizer(f"{family}-{len(tokenizer)}", identity, vocab_size, separator, encode)
+
+
+def _embedding_sizes(model: Any) -> dict[str, int]:
+    """Parameters of the token embedding (`tokens`), of other embeddings (`positions`), of a separate output layer."""
+    tokens = model.get_input_embeddings()
+    others = [module for module in model.modules() if isinstance(module, nn.Embedding) and module is not tokens]
+    return {
+        "tokens": tokens.weight.numel(),
+        "positions": sum(module.weight.numel() for module in others),
+    }
+
+
+def _shape(model: Any, parameters: int, embeddings: dict[str, int]) -> TransformerShape:
+    config = model.config
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    output = model.get_output_embeddings()
+    tied = output is not None and output.weight is model.get_input_embeddings().weight
+    unused = embeddings["positions"] + (0 if tied else embeddings["tokens"])
+    return TransformerShape(config.num_hidden_layers, config.num_attention_heads, head_dim, parameters - unused)
+
+
+def with_provenance(loaded: LoadedModel, **facts: str) -> LoadedModel:
+    """The model with more facts in its provenance."""
+    return replace(loaded, provenance={**loaded.provenance, **facts})

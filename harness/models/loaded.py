@@ -1,0 +1,39 @@
+"""What a run needs to know of a model, wherever it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from harness.data.tokenizers import TextTokenizer
+from harness.metrics.flops import TransformerShape
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model and its tokenizer.
+
+    Attributes:
+        network: Maps token ids (B, T) to next-token logits (B, T, V).
+        tokenizer: Its tokenizer.
+        context_length: Longest input in tokens.
+        shape: Depth, heads and parameters, for FLOP counts.
+        num_parameters: All parameters; shared ones once.
+        num_parameters_non_embedding: Without token and position embeddings.
+        provenance: Source, revision, file hash, licence and what else the record must say.
+    """
+
+    network: nn.Module
+    tokenizer: TextTokenizer
+    context_length: int
+    shape: TransformerShape
+    num_parameters: int
+    num_parameters_non_embedding: int
+    provenance: Mapping[str, str]
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Parameters of a module; a tensor that stands in two places counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,113 @@
+"""The machine and the software that a run was made with. No secrets: nothing is read from the environment but names on
+a list.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness import __version__
+from harness.config.fingerprint import content_hash
+from harness.energy.cpu_model import cpu_name
+
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "zeus",
+    "hydra-core",
+    "numpy",
+    "scipy",
+    "datasets",
+)
+VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE")
+
+# What makes two environments comparable; the rest (time of day, free memory, commit) is noted and not compared.
+_IDENTITY = ("python", "os", "cpu", "logical_cpus", "memory_bytes", "packages", "gpus", "threads", "variables")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Software versions, processor, memory, GPUs, thread counts and the commit of this program."""
+    import torch
+
+    return {
+        "joulebench": __version__,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": _is_dirty(),
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.release()}",
+        "cpu": cpu_name(),
+        "logical_cpus": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "threads": torch.get_num_threads(),
+        "gpus": _gpus(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def environment_fingerprint(environment: dict[str, Any]) -> str:
+    """Hash of what must agree before two runs are pooled, as 16 hexadecimal digits."""
+    return content_hash({key: environment[key] for key in _IDENTITY})[:16]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _gpus() -> list[dict[str, Any]]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return [
+        {"name": gpu.name, "memory_bytes": gpu.total_memory, "cuda": torch.version.cuda, **_driver(index)}
+        for index, gpu in enumerate(properties)
+    ]
+
+
+def _driver(index: int) -> dict[str, Any]:
+    """Driver version, power limit, temperature and clocks, where NVML gives them."""
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        return {
+            "driver": pynvml.nvmlSystemGetDriverVersion(),
+            "power_limit_w": pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000,
+            "max_sm_clock_mhz": pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        }
+    except pynvml.NVMLError:
+        return {}
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _is_dirty() -> bool | None:
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return None if changes is None else bool(changes)

@@ -1,0 +1,71 @@
+"""One tidy data frame from a study's records, by the columns of the metric registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import UserError
+from harness.metrics.registry import METRICS
+from harness.record.record import SCHEMA_VERSION, read_record, record_folders
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A study's runs, and what had to be left out.
+
+    Attributes:
+        runs: One row a run, one column a metric.
+        records: The records themselves, by run id.
+        left_out: Folders whose record could not be read, and why.
+    """
+
+    runs: pd.DataFrame
+    records: dict[str, dict[str, Any]]
+    left_out: dict[str, str]
+
+
+def collect(study: Path) -> Collected:
+    """Read every record of a study.
+
+    Raises:
+        UserError: If there is no such study, or it has no record.
+    """
+    if not study.is_dir():
+        known = sorted(path.name for path in study.parent.glob("*") if path.is_dir()) if study.parent.is_dir() else []
+        raise UserError(f"{study}: no such study", allowed=known, remedy="run it first: joulebench sweep study=NAME ...")
+    records: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    for folder in record_folders(study):
+        try:
+            records[folder.name] = _checked(read_record(folder))
+        except ValueError as error:
+            left_out[folder.name] = str(error)
+    if not records:
+        raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
+    runs = pd.DataFrame([row(record) for record in records.values()], columns=[metric.name for metric in METRICS])
+    return Collected(runs, records, left_out)
+
+
+def _checked(record: dict[str, Any] | None) -> dict[str, Any]:
+    if record is None or record.get("schema_version") != SCHEMA_VERSION:
+        found = record.get("schema_version") if record else None
+        raise ValueError(f"record of schema version {found}, and this program reads {SCHEMA_VERSION}")
+    return record
+
+
+def row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as one row; what it lacks is None."""
+    main = record.get("summary", {}).get("main_phase", "")
+    return {metric.name: _dig(record, metric.path.replace("{main}", main)) for metric in METRICS}
+
+
+def _dig(record: Mapping[str, Any], path: str) -> Any:
+    value: Any = record
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -1,0 +1,83 @@
+"""A run's folder and its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import UserError
+
+# Loggers of libraries whose warnings belong into run.log and not onto the terminal.
+_LIBRARIES = ("pytorch_lightning", "lightning", "transformers", "zeus", "torch", "py.warnings")
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; returns those that were made, outermost first.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    if not os.access(folder, os.W_OK):
+        raise _not_writable(folder, PermissionError("not writable"))
+    return missing[::-1]
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder could be made and written, without making it.
+
+    Raises:
+        UserError: If not.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise _not_writable(folder, NotADirectoryError(f"{nearest} is a file"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _not_writable(folder, PermissionError(f"no permission to write in {nearest}"))
+
+
+def _not_writable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"paths.results_dir: {folder} cannot be written: {error.strerror or error}",
+        remedy="set paths.results_dir=... or JOULEBENCH_RESULTS to a folder that you may write",
+    )
+
+
+def remove_folders(made: Sequence[Path]) -> None:
+    """Take back what `make_folder` made: the innermost with its files, the others if they are empty."""
+    for position, path in enumerate(reversed(made)):
+        if position == 0:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Send our log, the libraries' logs and Python's warnings to a file, and nothing to the terminal."""
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("harness", *_LIBRARIES)]
+    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO if logger.name == "harness" else logging.WARNING)
+    logging.captureWarnings(True)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, level, propagate, handlers in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+        handler.close()

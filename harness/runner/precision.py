@@ -1,0 +1,64 @@
+"""What this device can run."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from harness.config.platform import HardwareConfig, PrecisionConfig
+from harness.energy.cpu_model import cpu_name
+from harness.errors import Unsupported
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def require_supported(precision: PrecisionConfig, hardware: HardwareConfig) -> None:
+    """Check that this machine has the device, and that the device has the precision.
+
+    Raises:
+        Unsupported: If not, with the reason.
+    """
+    if hardware.accelerator == "cuda":
+        _require_cuda(precision, hardware)
+    elif precision.compute == "float16" and not cpu_has_float16():
+        raise Unsupported(
+            f"precision={precision.name}: this CPU has no float16 arithmetic (AVX512-FP16 or Arm FP16)",
+            remedy="use precision=bf16 or fp32 on this machine",
+        )
+
+
+def _require_cuda(precision: PrecisionConfig, hardware: HardwareConfig) -> None:
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if available < hardware.devices:
+        raise Unsupported(
+            f"hardware={hardware.name}: {hardware.devices} CUDA device(s) asked for, {available} usable here",
+            remedy="use hardware=cpu, or a machine with a GPU and a CUDA build of PyTorch",
+        )
+    if precision.compute == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise Unsupported(
+            f"precision={precision.name}: {torch.cuda.get_device_name(0)} has no bfloat16 arithmetic",
+            remedy="use precision=fp16 or fp32 on this device",
+        )
+
+
+def cpu_has_float16() -> bool:
+    """Whether this CPU multiplies float16 numbers itself."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return platform.machine() == "arm64"  # Apple's CPUs have it, and have no /proc.
+    return bool(set(cpuinfo.read_text().split()) & {"avx512_fp16", "amx_fp16", "asimdhp", "fphp"})
+
+
+def device_name(hardware: HardwareConfig) -> str:
+    """Marketing name of the device that runs the cell."""
+    if hardware.accelerator == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return cpu_name()
+
+
+def synchronize() -> None:
+    """Wait until the work dispatched to CUDA devices is finished; nothing to wait for on a CPU."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -1,0 +1,37 @@
+"""How often a measurement is repeated: until its mean is known well enough, or a limit is met."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from harness.config.platform import ProtocolConfig
+from harness.energy.meter import Window
+from harness.metrics.efficiency import ratio
+from harness.stats.intervals import mean_interval
+
+
+def repeat_until_precise(protocol: ProtocolConfig, measure: Callable[[int], Window]) -> str:
+    """Call `measure` with 1, 2, ... and return why it stopped.
+
+    The mean that decides is that of joules per token, or of seconds per token where there is no energy.
+    """
+    started = time.perf_counter()
+    costs: list[float] = []
+    for repeat in range(1, protocol.max_repeats + 1):
+        cost = cost_per_token(measure(repeat))
+        if cost is not None:
+            costs.append(cost)
+        interval = mean_interval(costs)
+        if repeat >= protocol.min_repeats and interval is not None:
+            if interval.relative_half_width <= protocol.target_half_width:
+                return f"half-width {interval.relative_half_width:.2%} is within {protocol.target_half_width:.2%}"
+        if (time.perf_counter() - started) / 60 >= protocol.max_minutes:
+            return f"limit of {protocol.max_minutes:g} minutes after {repeat} repeats"
+    return f"limit of {protocol.max_repeats} repeats"
+
+
+def cost_per_token(window: Window) -> float | None:
+    """Joules per token of a window, seconds per token without energy, None without tokens."""
+    energy = window.energy.value_j
+    return ratio(window.duration_s if energy is None else energy, window.work.tokens)

@@ -1,0 +1,147 @@
+"""Task `score`: perplexity and bits per byte of a held-out text, and what computing them costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from harness.config.task import ScoreTaskConfig, ScoringConfig
+from harness.data.corpus import require_documents, take_bytes
+from harness.data.tokens import IGNORED, ScoringWindows, scoring_windows
+from harness.energy.meter import Window, Work
+from harness.errors import UserError
+from harness.metrics.flops import forward_flops_per_token
+from harness.metrics.language import bits_per_byte, perplexity
+from harness.runner.batches import ScoringBatches, UntilWarm
+from harness.runner.metering import MeteredEvaluation, ReportProgress
+from harness.runner.module import LanguageModule
+from harness.runner.repeats import repeat_until_precise
+from harness.runner.session import Session, TaskOutcome
+from harness.stats.intervals import ratio_interval
+
+DEFAULT_CONTEXT = 256
+
+# A window is planned this much longer than the protocol asks, so that a faster moment does not leave it short.
+FILL = 1.2
+
+
+def run_score(session: Session) -> TaskOutcome:
+    """Score the held-out text with the model as it was loaded."""
+    task = session.config.task
+    assert isinstance(task, ScoreTaskConfig)
+    module = LanguageModule(session.model.network)
+    quality, stop_reason = score_text(session, module, task.scoring)
+    return TaskOutcome(quality, {"score": stop_reason})
+
+
+def score_text(session: Session, module: LanguageModule, scoring: ScoringConfig) -> tuple[dict[str, Any], str]:
+    """Warm up, score the whole text once for its quality, then repeat part of it for its cost.
+
+    Returns:
+        The quality metrics with their protocol, and why the repeats stopped.
+    """
+    windows = held_out_windows(session, scoring)
+    scorer = _Scorer(session, module, windows)
+    scorer.warm_up()
+    nats = scorer.whole_text()
+    stop_reason = repeat_until_precise(session.config.protocol, scorer.measure_repeat)
+    return _quality(session, scoring, windows, nats), stop_reason
+
+
+def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows:
+    """The windows of the text to score.
+
+    Raises:
+        UserError: If the context is longer than the model's, or the split is empty.
+    """
+    longest = session.model.context_length
+    context = scoring.context or min(longest, DEFAULT_CONTEXT)
+    if context > longest:
+        raise UserError(
+            f"task.scoring.context={context}: {session.config.model.label} reads at most {longest} tokens",
+            remedy=f"use task.scoring.context={longest} or less, or null",
+        )
+    documents = take_bytes(require_documents(session.corpus, scoring.split), scoring.max_bytes)
+    return scoring_windows(documents, session.model.tokenizer, context, scoring.stride or context)
+
+
+@dataclass
+class _Scorer:
+    session: Session
+    module: LanguageModule
+    windows: ScoringWindows
+
+    def warm_up(self) -> None:
+        """Run the protocol's warm-up."""
+        protocol = self.session.config.protocol
+        batches = UntilWarm(self._batches(), max(1, protocol.warmup_iterations), protocol.warmup_s)
+        self._test(batches, "warmup", None, lambda: Work(iterations=batches.served))
+
+    def whole_text(self) -> list[float]:
+        """Score every window once; returns the nats of each."""
+        self.measure("score", None, count=None)
+        return [float(value) for value in torch.cat(self.module.nats).cpu()]
+
+    def measure_repeat(self, repeat: int) -> Window:
+        """One repeat of as many whole batches as fill a window, by the pace of the last window."""
+        last = self.session.meter.windows[-1]
+        assert last.work.iterations is not None
+        batches = math.ceil(FILL * self.session.config.protocol.window_s * last.work.iterations / last.duration_s)
+        return self.measure("score", repeat, count=batches)
+
+    def measure(self, phase: str, repeat: int | None, count: int | None) -> Window:
+        """One metered pass over `count` batches (None: all of the text)."""
+        batches = self._batches(count)
+        tokens = batches.scored_tokens()
+        shape, context = self.session.model.shape, self.windows.inputs.shape[1]
+        work = Work(
+            iterations=len(batches),
+            samples=batches.samples(),
+            tokens=tokens,
+            # A part of the text has its share of the bytes: what its tokens stand for, on average.
+            text_bytes=self.windows.text_bytes * tokens / self.windows.scored_tokens,
+            flops=float(forward_flops_per_token(shape, context) * batches.positions()),
+        )
+        return self._test(batches, phase, repeat, lambda: work)
+
+    def _batches(self, count: int | None = None) -> ScoringBatches:
+        return ScoringBatches(self.windows, self.session.config.batch_size, count)
+
+    def _test(self, batches: Any, phase: str, repeat: int | None, work: Any) -> Window:
+        callbacks = [
+            ReportProgress(phase, self.session.progress),
+            MeteredEvaluation(self.session.meter, phase, repeat, work),
+        ]
+        trainer = self.session.trainer(callbacks)
+        trainer.test(self.module, DataLoader(batches, batch_size=None), verbose=False)
+        return self.session.meter.windows[-1]
+
+
+def _quality(session: Session, scoring: ScoringConfig, windows: ScoringWindows, nats: list[float]) -> dict[str, Any]:
+    tokens_by_window = [int(count) for count in (windows.targets != IGNORED).sum(axis=1)]
+    total, tokens = sum(nats), windows.scored_tokens
+    interval = ratio_interval(nats, tokens_by_window, session.config.seed)
+    return {
+        "cross_entropy_nats": total / tokens,
+        "perplexity": perplexity(total, tokens),
+        "perplexity_ci_low": math.exp(interval.low) if interval else None,
+        "perplexity_ci_high": math.exp(interval.high) if interval else None,
+        "word_perplexity": perplexity(total, windows.text_words),
+        "byte_perplexity": perplexity(total, windows.text_bytes),
+        "bits_per_byte": bits_per_byte(total, windows.text_bytes),
+        "scored_tokens": tokens,
+        "text_bytes": windows.text_bytes,
+        "text_words": windows.text_words,
+        "protocol": {
+            "split": scoring.split,
+            "context": windows.inputs.shape[1],
+            "stride": scoring.stride or windows.inputs.shape[1],
+            "documents": "packed, each after a separator that is context and is not scored",
+            "tokenizer": session.model.tokenizer.name,
+            "interval": "95 % percentile bootstrap over windows",
+        },
+    }

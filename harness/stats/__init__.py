@@ -1,0 +1,1 @@
+"""Pure statistics: intervals and Pareto fronts. Imports nothing of ours."""
