@@ -1,3 +1,23 @@
-"""JouleBench: what a language model's quality costs in energy, and how sure one can be."""
+"""JouleBench: what a language model's quality costs in energy, and how sure one can be.
+
+The data flows one way, and every box is a folder or a file of this package:
+
+    conf/ -> config -> models, data -> runner -> metrics -> record -> results/<study>/<run_id>/
+                                         ^
+                                       energy: the meter's windows around every measured stretch
+
+    results/ -> report/collect -> stats -> report/tables, report/figures
+
+* `config`: Hydra composes conf/, and the result is validated once into frozen dataclasses.
+* `models`, `data`: what an option names, loaded behind two small interfaces, `LoadedModel` and `Corpus`.
+* `runner`: one run is `runner/run.py`; `score.py` and `train.py` are its tasks, on a Lightning Trainer.
+* `energy`: sources of energy figures behind one protocol, and the meter that puts windows around work.
+* `metrics`, `stats`: pure functions; `metrics/registry.py` names every column.
+* `record`: what a run leaves on disk.
+* `report`: tables and figures from what is on disk; it never imports torch.
+* `commands`: `joulebench run`, `sweep`, `report`, `doctor`.
+
+Running never plots, and reporting never runs.
+"""
 
 __version__ = "0.1.0"

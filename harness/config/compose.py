@@ -60,23 +60,24 @@ def compose_grid(overrides: Sequence[str]) -> list[Cell]:
     """Every cell of the grids that `overrides` describe, in the order in which they are written.
 
     The study's own `grids` (a list of mappings from key to values in Hydra's sweep grammar) are expanded one after
-    the other; a key given in `overrides` replaces the same key of every grid. Equal cells are kept once.
+    the other. A key given in `overrides` replaces the same key of every grid, and is left out of grids whose options
+    do not have it, such as `task.steps` where a grid only scores. Equal cells are kept once.
 
     Raises:
         UserError: As for `compose_cell`.
     """
     with _hydra() as loader:
-        parsed = _parse(overrides, loader)
-        _check_options(parsed, loader)
-        given = {override.key_or_group for override in parsed}
-        study = _compose(_only_option_choices(parsed, loader), loader)
-        _check_keys(parsed, study, loader)
+        given = _parse(overrides, loader)
+        _check_options(given, loader)
+        study = _compose(_option_choices(given, loader), loader)
+        grids = [_grid_overrides(grid, given, loader) for grid in _grids(study)]
+        known = [_known_keys([*grid, *given], loader) for grid in grids]
+        _check_keys(given, set().union(*known))
         cells: dict[str, Cell] = {}
-        for grid in _grids(study):
-            lines = [f"{key}={value}" for key, value in grid.items() if key not in given]
-            grid_overrides = _parse(lines, loader)
-            _check_options(grid_overrides, loader)
-            for choice in _expand([*grid_overrides, *parsed]):
+        for grid, keys in zip(grids, known, strict=True):
+            _check_keys(grid, keys)
+            applicable = [override for override in given if _is_known(override, keys)]
+            for choice in _expand([*grid, *applicable]):
                 cell = Cell(_validate(_compose(choice, loader)), tuple(choice))
                 cells.setdefault(repr(cell.config), cell)
     return list(cells.values())
@@ -124,7 +125,8 @@ def _hydra() -> Iterator[ConfigLoader]:
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
     try:
-        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        parsed: list[Override] = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        return parsed
     except HydraException as error:
         raise UserError(
             f"cannot read an override: {str(error).splitlines()[0]}",
@@ -148,33 +150,50 @@ def _check_options(overrides: Sequence[Override], loader: ConfigLoader) -> None:
 
 
 def _values(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return list(override.sweep_iterator())
-    return [override.value()]
+    values: list[Any] = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    return values
 
 
-def _check_keys(overrides: Sequence[Override], study: DictConfig, loader: ConfigLoader) -> None:
-    known = sorted({*_dotted_keys(study), *_groups(loader)})
+def _grid_overrides(grid: dict[str, str], given: Sequence[Override], loader: ConfigLoader) -> list[Override]:
+    replaced = {override.key_or_group for override in given}
+    overrides = _parse([f"{key}={value}" for key, value in grid.items() if key not in replaced], loader)
+    _check_options(overrides, loader)
+    return overrides
+
+
+def _known_keys(overrides: Sequence[Override], loader: ConfigLoader) -> set[str]:
+    """Groups, and the keys of the options that the overrides choose (of a sweep, the first)."""
+    config = _compose(_option_choices(overrides, loader), loader)
+    return {*_dotted_keys(config), *_groups(loader)}
+
+
+def _is_known(override: Override, known: set[str]) -> bool:
+    key = override.key_or_group
+    return key in known or key.startswith("hydra") or override.is_add()
+
+
+def _check_keys(overrides: Sequence[Override], known: set[str]) -> None:
     for override in overrides:
-        key = override.key_or_group
-        if key in known or key.startswith("hydra") or override.is_add():
+        if _is_known(override, known):
             continue
-        siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+        key = override.key_or_group
+        siblings = sorted(name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0])
         raise UserError(
             f"{key}: no such key",
-            allowed=siblings or [name for name in known if "." not in name],
+            allowed=siblings or sorted(name for name in known if "." not in name),
             remedy=did_you_mean(key, known) or "`joulebench run --cfg` prints every key",
         )
 
 
 def _dotted_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     for key, value in config.items_ex(resolve=False):
-        yield f"{prefix}{key}"
+        name = f"{prefix}{str(key)}"
+        yield name
         if isinstance(value, DictConfig):
-            yield from _dotted_keys(value, f"{prefix}{key}.")
+            yield from _dotted_keys(value, f"{name}.")
 
 
-def _only_option_choices(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
+def _option_choices(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
     """The overrides that choose options, the first of each sweep: enough to know which keys exist."""
     groups = _groups(loader)
     choices = [override for override in overrides if override.key_or_group in groups and not override.is_delete()]
@@ -189,13 +208,13 @@ def _grids(study: DictConfig) -> list[dict[str, str]]:
 
 
 def _expand(overrides: Sequence[Override]) -> list[list[str]]:
-    [batch] = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)
-    return batch
+    batches: list[list[list[str]]] = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)
+    return batches[0]
 
 
 def _compose(overrides: Sequence[str], loader: ConfigLoader) -> DictConfig:
     try:
-        config = compose("config", overrides=list(overrides), return_hydra_config=True)
+        config: DictConfig = compose("config", overrides=list(overrides), return_hydra_config=True)
         choices = config.hydra.runtime.choices
         OmegaConf.set_struct(config, False)
         for group in GROUPS:

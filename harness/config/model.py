@@ -38,9 +38,7 @@ class TrainedBPEConfig:
     training_bytes: Count
 
 
-TokenizerConfig = Annotated[
-    ByteTokenizerConfig | GPT2TokenizerConfig | TrainedBPEConfig, Field(discriminator="kind")
-]
+TokenizerConfig = Annotated[ByteTokenizerConfig | GPT2TokenizerConfig | TrainedBPEConfig, Field(discriminator="kind")]
 
 
 @option

@@ -13,7 +13,6 @@ from harness.config.data import ChitchatConfig, StandardLibraryConfig
 from harness.data.corpus import Corpus, clean, split_documents
 from harness.errors import UserError
 
-
 _CHITCHAT = ("chitchat_dataset", "dataset.json", "chitchat-dataset==0.9.0")
 
 

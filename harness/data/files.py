@@ -11,7 +11,6 @@ from harness.config.data import FileDataConfig
 from harness.data.corpus import Corpus, clean, split_documents
 from harness.errors import UserError
 
-
 _READ_TWICE_BYTES = 1 << 26
 
 

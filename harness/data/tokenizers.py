@@ -67,6 +67,7 @@ def trained_bpe(config: TrainedBPEConfig, corpus: Corpus, cache_dir: Path) -> Te
 
 def _from_bpe(name: str, tokenizer: Tokenizer) -> TextTokenizer:
     separator = tokenizer.token_to_id(END_OF_TEXT)
+    assert separator is not None, f"{name} has no {END_OF_TEXT}"
     identity = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
     def encode(texts: Sequence[str]) -> list[list[int]]:

@@ -21,7 +21,9 @@ IGNORED = -100  # Target of a position that is not scored; PyTorch's cross entro
 Ids = npt.NDArray[np.integer]
 
 
-def join_documents(documents: Sequence[str], tokenizer: TextTokenizer) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def join_documents(
+    documents: Sequence[str], tokenizer: TextTokenizer
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """One stream: a separator, then a document's tokens, for each document.
 
     Returns:

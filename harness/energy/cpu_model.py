@@ -131,7 +131,9 @@ class CpuModel:
         low = min(bounds) * self._tdp.low_w * duration_s
         high = max(bounds) * self._tdp.high_w * duration_s
         notes = (self._tdp.origin, self._reason)
-        return [EnergyFigure("cpu", (low + high) / 2, low, high, Method.MODELLED, self.source, self.covers, notes=notes)]
+        return [
+            EnergyFigure("cpu", (low + high) / 2, low, high, Method.MODELLED, self.source, self.covers, notes=notes)
+        ]
 
     def close(self) -> None:
         """Nothing to release."""

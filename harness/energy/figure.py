@@ -78,7 +78,9 @@ class TotalEnergy:
 
 def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
     """Add up the components of one window; `node`, which contains the others, stands alone where it is present."""
-    counted = [figure for figure in figures if figure.component == "node" and figure.value_j is not None] or list(figures)
+    counted = [figure for figure in figures if figure.component == "node" and figure.value_j is not None] or list(
+        figures
+    )
     names = tuple(figure.component for figure in counted)
     method = Method.worst([figure.method for figure in counted])
     if method is Method.UNAVAILABLE:

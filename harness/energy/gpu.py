@@ -28,7 +28,7 @@ class GpuSource:
     def __init__(self, monitor: ZeusMonitor, name: str) -> None:
         self._monitor = monitor
         self._name = name
-        self._keys = (f"window-{number}" for number in itertools.count())
+        self._keys = map("window-{}".format, itertools.count())
 
     @classmethod
     def open(cls, devices: int) -> GpuSource:
@@ -70,7 +70,8 @@ class GpuSource:
         try:
             self._monitor.begin_window(key, sync_execution=False)
         except ZeusBaseGPUError as error:
-            return error
+            failure: Exception = error
+            return failure
         return key
 
     def end(self, state: str | Exception, duration_s: float) -> list[EnergyFigure]:

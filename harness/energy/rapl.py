@@ -115,13 +115,17 @@ class RaplSource:
         for reading in (start, end):
             if isinstance(reading, CounterError):
                 return unavailable(name, source, str(reading))
-        assert isinstance(start, float) and isinstance(end, float)
-        joules = end - start
+        joules = _joules(end) - _joules(start)
         covers = "CPU packages" if name == "cpu" else "memory"
         return EnergyFigure(name, joules, joules, joules, Method.MEASURED_COUNTER, source, covers)
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def _joules(reading: float | CounterError) -> float:
+    assert isinstance(reading, float), "failed readings were answered before"
+    return reading
 
 
 def _zone(file: _RaplFile) -> Zone:

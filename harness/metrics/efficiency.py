@@ -4,14 +4,12 @@ from __future__ import annotations
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
-    """numerator / denominator, or None where either is missing or the denominator is 0."""
+    """The quotient, or None where either is missing or the denominator is 0."""
     if numerator is None or denominator is None or denominator == 0:
         return None
     return numerator / denominator
 
 
-def utilisation(flops: float | None, duration_s: float, peak_flops: float | None, devices: int) -> float | None:
+def utilisation(flops: float | None, duration_s: float | None, peak_flops: float | None, devices: int) -> float | None:
     """MFU: FLOP/s over the dense peak FLOP/s of all devices, 0..1; None where the peak is unknown."""
-    if flops is None or peak_flops is None:
-        return None
-    return flops / duration_s / (peak_flops * devices)
+    return ratio(ratio(flops, duration_s), None if peak_flops is None else peak_flops * devices)

@@ -200,6 +200,7 @@ METRICS = (
         better="lower",
     ),
     Metric("score_joules_per_token", "summary.phases.score.joules_per_token", "Scoring energy per token", "As joules_per_token, of the scoring phase.", unit="mJ/token", scale=1e3),
+    Metric("score_repeats", "summary.phases.score.repeats", "Repeats of scoring", "Measured windows of the scoring phase."),
     Metric(
         "score_relative_half_width",
         "summary.phases.score.joules_per_token_relative_half_width",

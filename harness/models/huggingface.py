@@ -51,7 +51,7 @@ def load_hub(config: HubModelConfig, corpus: Corpus, cache_dir: Path, dtype: tor
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.id={config.id} (revision {config.revision}) could not be loaded: {str(error).splitlines()[0]}",
-            remedy="check the id and the network; without a network use model=smollm2-135m, model=local or a gpt-* model",
+            remedy="check the id and the network; without a network use model=smollm2-135m, model=local or gpt-*",
         ) from error
     commit = getattr(description, "_commit_hash", None) or config.revision
     return with_provenance(

@@ -1,5 +1,6 @@
-"""The machine and the software that a run was made with. No secrets: nothing is read from the environment but names on
-a list.
+"""The machine and the software that a run was made with.
+
+No secrets: of the environment's variables only those on a list are read.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ def collect(study: Path) -> Collected:
     """
     if not study.is_dir():
         known = sorted(path.name for path in study.parent.glob("*") if path.is_dir()) if study.parent.is_dir() else []
-        raise UserError(f"{study}: no such study", allowed=known, remedy="run it first: joulebench sweep study=NAME ...")
+        raise UserError(
+            f"{study}: no such study", allowed=known, remedy="run it first: joulebench sweep study=NAME ..."
+        )
     records: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
     for folder in record_folders(study):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,7 @@ import pandas as pd
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from harness.data.cache import atomic_path
 from harness.errors import UserError
@@ -27,6 +28,8 @@ from harness.stats.pareto import pareto_front
 # Full text width, or a column where the venue has two, in inches.
 VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl": 6.3, "acl-column": 3.03,
           "ieee": 7.16, "ieee-column": 3.5}  # fmt: skip
+# Paul Tol's bright scheme: told apart by colour-blind readers; markers and dashes repeat what colour says.
+COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#777777")
 MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
 
@@ -97,7 +100,7 @@ def _panels(spec: FigureSpec, runs: pd.DataFrame) -> Iterator[tuple[str, pd.Data
         yield spec.name, chosen
         return
     for value, group in chosen.groupby(spec.each):
-        yield f"{spec.name}_{value}", group
+        yield f"{spec.name}_{value!s}", group
 
 
 def enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
@@ -114,54 +117,63 @@ def draw(spec: FigureSpec, runs: pd.DataFrame, note: str, width_in: float) -> Fi
         note: Sentence below the axes: where energy came from, what the error bars are.
         width_in: Width in inches.
     """
-    with matplotlib.style.context(str(files("harness.report").joinpath("joulebench.mplstyle"))):
-        figure = Figure(figsize=(width_in, max(2.6, width_in * 0.56)), layout="constrained")
-        axes = figure.add_subplot()
-        _DRAW[spec.kind](axes, spec, runs)
-        axes.set_xlabel(BY_NAME[spec.x].axis)
-        axes.set_ylabel(BY_NAME[spec.y].axis)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
-        figure.supxlabel(_wrap(note, width_in), fontsize=5.5, color="#555555", x=0.01, ha="left")
+    figure = Figure(figsize=(width_in, max(2.6, width_in * 0.56)), layout="constrained")
+    axes = figure.add_subplot()
+    _DRAW[spec.kind](axes, spec, runs)
+    axes.set_xlabel(BY_NAME[spec.x].axis)
+    axes.set_ylabel(BY_NAME[spec.y].axis)
+    handles, labels = axes.get_legend_handles_labels()
+    narrow = width_in < 4
+    figure.legend(
+        handles, labels, loc="outside upper left" if narrow else "outside right upper", ncols=2 if narrow else 1
+    )
+    lines = textwrap.wrap(note, width=int(width_in * 25))
+    figure.supxlabel("\n".join(lines), fontsize=5.5, color="#555555", x=0.01, ha="left")
     return figure
+
+
+def style() -> AbstractContextManager[None]:
+    """The project's style, in force while a figure is drawn and while it is saved."""
+    context: AbstractContextManager[None] = matplotlib.style.context(
+        str(files("harness.report").joinpath("joulebench.mplstyle"))
+    )
+    return context
 
 
 def _draw_pareto(axes: Axes, spec: FigureSpec, runs: pd.DataFrame) -> None:
     x, y = BY_NAME[spec.x], BY_NAME[spec.y]
-    for number, (label, group) in enumerate(_series(spec, runs)):
+    for label, look, group in _series(spec, runs):
         axes.errorbar(
             group[x.name] * x.scale,
             group[y.name] * y.scale,
             xerr=_bars(group, x, spec.x_error),
             yerr=_bars(group, y, spec.y_error),
-            linestyle="none",
-            marker=MARKERS[number % len(MARKERS)],
-            color=f"C{number % 7}",
             label=label,
             zorder=3,
+            **{**look, "linestyle": "none"},
         )
-    ordered = pareto_front(list(zip(runs[x.name], runs[y.name], strict=True)))
-    front = runs.iloc[ordered]
-    axes.step(front[x.name] * x.scale, front[y.name] * y.scale, where="post", color="black", lw=0.8, label="Pareto front")
+    front = runs.iloc[pareto_front(list(zip(runs[x.name], runs[y.name], strict=True)))]
+    axes.step(
+        front[x.name] * x.scale, front[y.name] * y.scale, where="post", color="black", lw=0.8, label="Pareto front"
+    )
     _log_axis(axes, "x")
     _log_axis(axes, "y")
 
 
 def _draw_lines(axes: Axes, spec: FigureSpec, runs: pd.DataFrame) -> None:
     x, y = BY_NAME[spec.x], BY_NAME[spec.y]
-    for number, (label, group) in enumerate(_series(spec, runs)):
+    for label, look, group in _series(spec, runs):
         ordered = group.sort_values(x.name)
         axes.errorbar(
             ordered[x.name] * x.scale,
             ordered[y.name] * y.scale,
             yerr=_bars(ordered, y, spec.y_error),
-            linestyle=DASHES[number % len(DASHES)],
-            marker=MARKERS[number % len(MARKERS)],
-            color=f"C{number % 7}",
             label=label,
+            **look,
         )
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(set(runs[x.name] * x.scale)))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(bottom=0)
 
@@ -169,12 +181,30 @@ def _draw_lines(axes: Axes, spec: FigureSpec, runs: pd.DataFrame) -> None:
 _DRAW = {"pareto": _draw_pareto, "lines": _draw_lines}
 
 
-def _series(spec: FigureSpec, runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Runs by series; the label names only what differs between series."""
+def _series(spec: FigureSpec, runs: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
+    """Runs by series, with label and look.
+
+    The first column of the series that differs sets the colour, the last the marker and the dashes. Hollow markers are
+    modelled energy, filled ones measured.
+    """
     varying = [column for column in spec.series if runs[column].nunique() > 1] or [spec.series[-1]]
     order = runs.sort_values(["num_parameters", *varying], kind="stable")
+    first, last = list(dict.fromkeys(order[varying[0]])), sorted(set(order[varying[-1]]))
     for values, group in order.groupby(varying, sort=False):
-        yield ", ".join(str(value) for value in values), group
+        colour = COLOURS[first.index(values[0]) % len(COLOURS)]
+        number = last.index(values[-1])
+        hollow = _shows_energy(spec) and set(group["energy_method"]) == {"modelled"}
+        look = {
+            "color": colour,
+            "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": DASHES[number % len(DASHES)],
+            "markerfacecolor": "white" if hollow else colour,
+        }
+        yield ", ".join(str(value) for value in values), look, group
+
+
+def _shows_energy(spec: FigureSpec) -> bool:
+    return any("energy" in column or "joules" in column for column in (spec.x, spec.y))
 
 
 def _bars(runs: pd.DataFrame, metric: Metric, error: str | None) -> Any:
@@ -186,14 +216,12 @@ def _log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    formatter = ScalarFormatter()
-    formatter.set_scientific(False)
-    axis.set_major_formatter(formatter)
+    axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _wrap(text: str, width_in: float) -> str:
-    return "\n".join(textwrap.wrap(text, width=int(width_in * 27)))
+def _plain(value: float, position: int) -> str:
+    return f"{value:g}"
 
 
 def caption(spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> str:
@@ -201,9 +229,10 @@ def caption(spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> str:
     x, y = BY_NAME[spec.x], BY_NAME[spec.y]
     bars = "Error bars: 95 % of random error (Student's t over repeats)." if spec.x_error or spec.y_error else ""
     texts = f"Text: {', '.join(sorted(set(runs['data'])))}."
-    involved = {"energy" in metric.name or "joules" in metric.name for metric in (x, y)}
-    energy = energy_sentence(runs, collected.records) if True in involved else ""
-    sentences = [f"{y.label} against {x.label.lower()}.", texts, energy, protocol_sentence(runs), bars]
+    energy = energy_sentence(runs, collected.records) if _shows_energy(spec) else ""
+    repeats = "score_repeats" if any(column.startswith("score_") for column in (spec.x, spec.y)) else "repeats"
+    hollow = "Hollow markers: modelled." if energy and "modelled" in set(runs["energy_method"]) else ""
+    sentences = [f"{y.label} against {x.label.lower()}.", texts, energy, hollow, protocol_sentence(runs, repeats), bars]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -212,10 +241,11 @@ def _write(
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = caption(spec, runs, collected)
-    figure = draw(spec, runs, text, width_in)
-    for suffix in (".pdf", ".png"):
-        with atomic_path(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, format=suffix[1:])
+    with style():
+        figure = draw(spec, runs, text, width_in)
+        for suffix in (".pdf", ".png"):
+            with atomic_path(folder / f"{name}{suffix}") as temporary:
+                figure.savefig(temporary, format=suffix[1:])
     sidecar = {"caption": text, "run_ids": sorted(runs["run_id"])}
     with atomic_path(folder / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")

@@ -48,7 +48,10 @@ def markdown_table(runs: pd.DataFrame, metrics: list[Metric], caption: str) -> s
 def latex_table(runs: pd.DataFrame, metrics: list[Metric], caption: str, label: str) -> str:
     """A booktabs table with its caption."""
     alignment = "".join("l" if _is_text(runs, metric) else "r" for metric in metrics)
-    body = [" & ".join(escape_latex(_cell(run, metric)) for metric in metrics) + r" \\" for _, run in _sorted(runs).iterrows()]
+    body = [
+        " & ".join(escape_latex(_cell(run, metric)) for metric in metrics) + r" \\"
+        for _, run in _sorted(runs).iterrows()
+    ]
     return "\n".join(
         [
             r"\begin{table}",

@@ -40,9 +40,9 @@ def _components(runs: pd.DataFrame) -> str:
     return " and ".join(sorted(set(runs["energy_components"].dropna())))
 
 
-def protocol_sentence(runs: pd.DataFrame) -> str:
+def protocol_sentence(runs: pd.DataFrame, repeats_column: str = "repeats") -> str:
     """Protocol and number of repeats."""
-    repeats = runs["repeats"].dropna().astype(int)
+    repeats = runs[repeats_column].dropna().astype(int)
     if repeats.empty:
         return ""
     spread = f"{repeats.min()}" if repeats.min() == repeats.max() else f"{repeats.min()} to {repeats.max()}"

@@ -24,8 +24,8 @@ class ScoringBatches(Dataset[Batch]):
     """
 
     def __init__(self, windows: ScoringWindows, batch_size: int, count: int | None = None) -> None:
-        self._inputs = torch.from_numpy(windows.inputs).split(batch_size)
-        self._targets = torch.from_numpy(windows.targets).split(batch_size)
+        self._inputs = torch.split(torch.from_numpy(windows.inputs), batch_size)
+        self._targets = torch.split(torch.from_numpy(windows.targets), batch_size)
         self._count = len(self._inputs) if count is None else count
 
     def __len__(self) -> int:
@@ -86,5 +86,3 @@ class TrainingBatches(Dataset[Batch]):
         blocks = self._stream[self._offsets[index][:, None] + self._columns].astype(np.int64)
         ids = torch.from_numpy(blocks)
         return ids[:, :-1], ids[:, 1:]
-
-

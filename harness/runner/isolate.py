@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -81,10 +82,8 @@ def _work(sender: Connection[Any, Any], cell: Cell, command: str) -> None:
             last[0] = now
             sender.send((phase, done, total))
 
-    try:
+    with suppress(KeyboardInterrupt):
         sender.send(execute(cell, command, report, keep_bad_input=True))
-    except KeyboardInterrupt:
-        pass
 
 
 def _lost(cell: Cell, command: str, reason: str, started_at: datetime, seconds: float) -> Record:

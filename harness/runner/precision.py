@@ -58,7 +58,12 @@ def device_name(hardware: HardwareConfig) -> str:
     return cpu_name()
 
 
+def cuda_in_use() -> bool:
+    """Whether this process has started CUDA."""
+    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def synchronize() -> None:
     """Wait until the work dispatched to CUDA devices is finished; nothing to wait for on a CPU."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if cuda_in_use():
         torch.cuda.synchronize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -23,9 +24,9 @@ def repeat_until_precise(protocol: ProtocolConfig, measure: Callable[[int], Wind
         if cost is not None:
             costs.append(cost)
         interval = mean_interval(costs)
-        if repeat >= protocol.min_repeats and interval is not None:
-            if interval.relative_half_width <= protocol.target_half_width:
-                return f"half-width {interval.relative_half_width:.2%} is within {protocol.target_half_width:.2%}"
+        half_width = math.inf if interval is None else interval.relative_half_width
+        if repeat >= protocol.min_repeats and half_width <= protocol.target_half_width:
+            return f"half-width {half_width:.2%} is within {protocol.target_half_width:.2%}"
         if (time.perf_counter() - started) / 60 >= protocol.max_minutes:
             return f"limit of {protocol.max_minutes:g} minutes after {repeat} repeats"
     return f"limit of {protocol.max_repeats} repeats"

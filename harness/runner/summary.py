@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from harness.config.schema import Config
 from harness.energy.figure import Method
 from harness.energy.meter import Window
 from harness.metrics.efficiency import ratio, utilisation
+from harness.runner.precision import cuda_in_use
 from harness.stats.intervals import mean_interval
 
 # Repeats with these flags stay in windows.parquet and are left out of means; other flags are only reported.
@@ -51,7 +54,7 @@ def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, A
         "text_bytes": sums.text_bytes,
         "flops": sums.flops,
         "tokens_per_second": ratio(sums.tokens, sums.duration_s),
-        "mfu": utilisation(sums.flops, sums.duration_s, peak, config.hardware.devices) if used else None,
+        "mfu": utilisation(sums.flops, sums.duration_s, peak, config.hardware.devices),
         "mean_power_w": ratio(sums.energy_j, sums.duration_s),
         "joules_per_token": ratio(sums.energy_j, sums.tokens),
         **_token_interval(used, sums),
@@ -154,9 +157,7 @@ def peak_rss_bytes() -> int:
 
 
 def _peak_cuda(name: str) -> int | None:
-    import torch
-
-    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+    if not cuda_in_use():
         return None
     peak: int = getattr(torch.cuda, name)()
     return peak

