@@ -38,8 +38,9 @@ sweep: $(READY) ## run a study: make sweep STUDY=demo [ARGS='key=value ...']
 report: $(READY) ## tables and figures of a study: make report STUDY=demo
 	$(JOULEBENCH) report $(STUDY)
 
-paper: $(READY) ## tables and figures of every study under results/
-	@for study in results/*/; do $(JOULEBENCH) report "$$(basename "$$study")" || exit $$?; done
+paper: $(READY) ## tables and figures of the committed reference results
+	@for study in results/reference/*/; do \
+		$(JOULEBENCH) report "$$(basename "$$study")" --results-dir results/reference || exit $$?; done
 
 bench: $(READY) ## what the harness itself costs
 	$(BIN)/python -m bench.overhead

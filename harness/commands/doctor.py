@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-from rich.table import Table
-
 from harness.config.compose import compose_cell
 from harness.energy.choose import open_sources
+from harness.energy.source import SourceInfo
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print one line a component: its source, what it covers, and the remedy where something is missing."""
+    """Print a paragraph a component: its source, what it covers, and the remedy where something is missing."""
     config = compose_cell(options.overrides).config
-    table = Table(box=None, pad_edge=False)
-    for heading in ("component", "method", "source", "covers", "detail", "remedy"):
-        table.add_column(heading, overflow="fold")
     sources = open_sources(config.energy, config.hardware)
     for info in [info for source in sources for info in source.describe()]:
-        table.add_row(info.component, info.method.value, info.source, info.covers, info.detail, info.remedy)
+        print(describe(info))
     for source in sources:
         source.close()
-    Console().print(table if sources else "energy=off: nothing is read")
+    if not sources:
+        print("energy=off: nothing is read")
     return 0
+
+
+def describe(info: SourceInfo) -> str:
+    """A source as a paragraph; lines that would be empty are left out."""
+    lines = {
+        "method": info.method.value,
+        "source": info.source,
+        "covers": info.covers,
+        "update period": "" if info.update_period_s is None else f"{info.update_period_s * 1e3:.3g} ms",
+        "detail": info.detail,
+        "remedy": info.remedy,
+    }
+    return "\n".join([info.component, *(f"  {name:<14}{text}" for name, text in lines.items() if text)])

@@ -43,7 +43,7 @@ class GpuSource:
 
         try:
             gpus = get_gpus()
-        except ZeusBaseGPUError as error:
+        except (ZeusBaseGPUError, ValueError) as error:  # ValueError: CUDA_VISIBLE_DEVICES with UUIDs, in Zeus 0.16
             raise LookupError(f"no GPU counter: {error}") from error
         if len(gpus) < devices:
             raise LookupError(f"Zeus sees {len(gpus)} GPU(s), and the run uses {devices}")

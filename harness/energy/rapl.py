@@ -116,6 +116,8 @@ class RaplSource:
             if isinstance(reading, CounterError):
                 return unavailable(name, source, str(reading))
         joules = _joules(end) - _joules(start)
+        if joules <= 0:
+            return unavailable(name, source, "the counter did not move within the window")
         covers = "CPU packages" if name == "cpu" else "memory"
         return EnergyFigure(name, joules, joules, joules, Method.MEASURED_COUNTER, source, covers)
 

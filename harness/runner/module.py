@@ -47,6 +47,13 @@ class LanguageModule(pl.LightningModule):
         """Forget what an earlier pass left."""
         self.nats = []
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by global norm. Lightning refuses this for fused optimisers, also where no loss is scaled."""
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay; weight decay for matrices only."""
         settings = self._optimizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import traceback
 from collections.abc import Iterator
@@ -97,12 +98,12 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
         findings = Findings()
         try:
             run(config, meter, folder, progress, findings)
-            error = None
-        except KeyboardInterrupt:
-            remove_folders(made)
-            raise
-        except Exception as raised:  # Whatever a run dies of becomes its typed record.
+            error: BaseException | None = None
+        except (Exception, SystemExit, KeyboardInterrupt) as raised:  # Whatever a run dies of becomes its record.
             error = raised
+        if stopped_by_user(error):
+            remove_folders(made)
+            raise KeyboardInterrupt
         if isinstance(error, UserError) and not keep_bad_input:
             remove_folders(made)
             raise error
@@ -124,6 +125,14 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
         )
         write_run(folder, record, meter.windows)
     return record
+
+
+def stopped_by_user(error: BaseException | None) -> bool:
+    """Whether a run ended by Ctrl-C; Lightning turns it into an exit, and stops listening to further ones."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return True
+    return isinstance(error, KeyboardInterrupt)
 
 
 def run_folder(config: Config) -> Path:
@@ -160,7 +169,7 @@ def cell_axes(config: Config) -> dict[str, Any]:
     }
 
 
-def classify(error: Exception | None) -> tuple[Status, str]:
+def classify(error: BaseException | None) -> tuple[Status, str]:
     """The status of a run that ended with `error`, and the reason as text."""
     if error is None:
         return "ok", ""

@@ -133,8 +133,9 @@ def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
 
 
 def _component(windows: Sequence[Window], component: str) -> float | None:
-    values = [figure.value_j for window in windows for figure in window.figures if figure.component == component]
-    return _sum(values)
+    """Sum of one component; None where any window lacks it."""
+    by_window = [{figure.component: figure.value_j for figure in window.figures} for window in windows]
+    return _sum([values.get(component) for values in by_window])
 
 
 def _everything(windows: Sequence[Window], phase: str) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""The command line: exit status, messages, and what is left on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.__main__ import main
+
+
+def joulebench(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_answers_without_heavy_imports(arguments):
+    code = f"import sys, harness.__main__ as m\ntry: m.main({arguments})\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'hydra', 'pandas', 'pydantic', 'numpy'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_run_prints_its_result_and_where_it_is(tiny, capsys, tmp_path):
+    assert main(["run", *tiny]) == 0
+    out = capsys.readouterr().out
+    assert "score-gpt-nano-notes-fp32-b4-cpu-s0-" in out
+    assert f"record: {tmp_path}/results/adhoc/" in out
+
+
+def test_cfg_prints_the_configuration_and_runs_nothing(tiny, capsys, tmp_path):
+    import yaml
+
+    assert main(["run", "--cfg", *tiny]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["n_layer"] == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("batch_size=0", ["batch_size=0"]),
+        ("model=local", ["model.path is not set"]),
+        ("batch_sise=2", ["no such key", "Did you mean 'batch_size'?"]),
+        ("data.path=none.txt", ["data.path=none.txt: no such file"]),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(tiny, tmp_path, capsys, command, override, parts):
+    overrides = [o for o in tiny if not (override.startswith("model=") and o.startswith(("model", "tokenizer")))]
+    assert main([command, *overrides, override]) == 2
+    printed = capsys.readouterr()
+    for part in parts:
+        assert part in printed.err
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("kind", ["empty", "binary", "folder"])
+def test_a_bad_text_or_model_is_found_before_anything_is_made(tiny, tmp_path, capsys, kind):
+    path = tmp_path / "bad.txt"
+    path.write_bytes({"empty": b"", "binary": b"\0\1\2", "folder": b""}[kind])
+    override = {"folder": ["model=local", f"model.path={tmp_path}/nowhere"]}.get(kind, [f"data.path={path}"])
+    overrides = [o for o in tiny if kind != "folder" or not o.startswith(("model", "tokenizer"))]
+    assert main(["run", *overrides, *override]) == 2
+    assert {"empty": "is empty", "binary": "is binary", "folder": "no such folder"}[kind] in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_results_that_cannot_be_written_are_named(tiny, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["run", *tiny, f"paths.results_dir={tmp_path}/file/results"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_read_only_folder_is_named(tiny, tmp_path, capsys, monkeypatch):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: str(path) != str(locked) and allowed(path, mode)
+    )  # as root too
+    assert main(["run", *tiny, f"paths.results_dir={locked}"]) == 2
+    assert "no permission to write" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback():
+    done = joulebench("run", "--debug", "batch_size=0")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    done = joulebench("run", "batch_size=0", env={**os.environ, "JOULEBENCH_DEBUG": "1"})
+    assert "Traceback" in done.stderr
+
+
+def test_run_of_a_grid_names_sweep(capsys):
+    assert main(["run", "batch_size=1,2"]) == 2
+    assert "joulebench sweep" in capsys.readouterr().err
+
+
+def test_doctor_says_what_is_read_and_what_is_assumed(capsys):
+    assert main(["doctor", "energy=modelled"]) == 0
+    out = capsys.readouterr().out
+    assert "modelled" in out
+    assert "cpu_tdp_w" in out
+
+
+def test_completion_is_hydras(tmp_path):
+    environment = {**os.environ, "COMP_LINE": "joulebench model=gpt-n", "COMP_POINT": "22"}
+    done = joulebench("-sc", "query=bash", env=environment)
+    assert done.stdout.split() == ["model=gpt-nano"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_ctrl_c_in_the_middle_ends_quietly_and_leaves_nothing_half_written(train_tiny, tmp_path, command):
+    overrides = [*train_tiny, "task.steps=1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "results").glob("adhoc/*/run.log")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "stopped" in errors
+    assert not list((tmp_path / "results").rglob("*.tmp"))
+    assert not list((tmp_path / "results").rglob("record.json"))

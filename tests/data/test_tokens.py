@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.config.model import ByteTokenizerConfig, GPT2TokenizerConfig, TrainedBPEConfig
+from harness.data.corpus import Corpus
+from harness.data.tokenizers import TextTokenizer, byte_tokenizer, gpt2_tokenizer, trained_bpe
+from harness.data.tokens import IGNORED, join_documents, scoring_windows, token_file, training_offsets
+from harness.errors import UserError
+
+EMPTY = Corpus({"train": (), "validation": (), "test": ()}, {})
+BYTES = byte_tokenizer(ByteTokenizerConfig(kind="byte"), EMPTY, Path())
+
+
+def test_bytes_are_tokens_and_documents_are_separated():
+    ids, scored = join_documents(["ab", "c"], BYTES)
+    assert ids.tolist() == [256, 97, 98, 256, 99]
+    assert scored.tolist() == [False, True, True, False, True]
+
+
+def test_windows_by_hand():
+    # Stream: 256 a b c 256 d e. Predicted: a b c [256] d e; windows of 4 start at 0 and 4.
+    windows = scoring_windows(["abc", "de"], BYTES, context=4, stride=4)
+    assert windows.inputs.tolist() == [[256, 97, 98, 99], [256, 100, 256, 256]]
+    assert windows.targets.tolist() == [[97, 98, 99, IGNORED], [100, 101, IGNORED, IGNORED]]
+    assert (windows.scored_tokens, windows.text_bytes, windows.text_words) == (5, 5, 2)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3, 5, 8, 64])
+@pytest.mark.parametrize("stride", [1, 2, 5, 64])
+def test_each_token_is_scored_exactly_once_with_its_true_past(context, stride):
+    if stride > context:
+        pytest.skip("a stride longer than the context leaves gaps, and is refused")
+    texts = ["hello there", "x", "one two three"]
+    stream, scored = join_documents(texts, BYTES)
+    windows = scoring_windows(texts, BYTES, context, stride)
+    assert windows.scored_tokens == scored.sum()
+    kept = windows.targets != IGNORED
+    assert windows.targets[kept].tolist() == stream[scored].tolist()
+    for inputs, targets in zip(windows.inputs, windows.targets, strict=True):
+        for position in np.flatnonzero(targets != IGNORED)[:-1]:
+            if targets[position + 1] != IGNORED:
+                assert inputs[position + 1] == targets[position]
+
+
+def test_overlapping_windows_give_later_tokens_more_past():
+    windows = scoring_windows(["abcdef"], BYTES, context=4, stride=2)
+    assert windows.inputs.tolist() == [[256, 97, 98, 99], [98, 99, 100, 101]]
+    assert windows.targets.tolist() == [[97, 98, 99, 100], [IGNORED, IGNORED, 101, 102]]
+
+
+def test_a_token_file_is_made_once_and_holds_the_stream(tmp_path):
+    corpus = Corpus({"train": ("ab", "c"), "validation": (), "test": ()}, {})
+    first = token_file(corpus, "train", BYTES, tmp_path)
+    assert first.tolist() == [256, 97, 98, 256, 99]
+    assert first.dtype == np.uint16
+    [path] = (tmp_path / "tokens").iterdir()
+    made = path.stat().st_mtime_ns
+    assert token_file(corpus, "train", BYTES, tmp_path).tolist() == first.tolist()
+    assert [p.stat().st_mtime_ns for p in (tmp_path / "tokens").iterdir()] == [made]
+    other = Corpus({"train": ("ab", "d"), "validation": (), "test": ()}, {})
+    assert token_file(other, "train", BYTES, tmp_path).tolist() == [256, 97, 98, 256, 100]
+
+
+def test_training_blocks_stay_inside_the_stream():
+    stream = np.arange(50)
+    offsets = training_offsets(stream, context=8, samples=2000, seed=1)
+    assert offsets.min() == 0
+    assert offsets.max() == 50 - 8 - 1
+    with pytest.raises(UserError, match="has 9 tokens, fewer than one block of 8"):
+        training_offsets(stream[:9], context=8, samples=1, seed=0)
+
+
+def test_gpt2_ids_are_those_of_gpt2():
+    tokenizer = gpt2_tokenizer(GPT2TokenizerConfig(kind="gpt2"), EMPTY, Path())
+    assert (tokenizer.vocab_size, tokenizer.separator_id) == (50257, 50256)
+    assert tokenizer.encode(["Hello world", " Paris"]) == [[15496, 995], [6342]]
+
+
+def test_a_bpe_learns_from_the_training_split_alone(tmp_path):
+    config = TrainedBPEConfig(kind="bpe", vocab_size=270, training_bytes=10_000)
+    trains = "abababab " * 50
+    one = Corpus({"train": (trains,), "validation": ("zzzz",), "test": ("zzzzzzzz",)}, {})
+    two = Corpus({"train": (trains,), "validation": (), "test": ()}, {})
+    first: TextTokenizer = trained_bpe(config, one, tmp_path)
+    second: TextTokenizer = trained_bpe(config, two, tmp_path)
+    assert first.identity == second.identity
+    assert len(first.encode(["abababab"])[0]) < 4
+    assert len(first.encode(["zzzz"])[0]) == 4
+    assert len(list((tmp_path / "tokenizers").iterdir())) == 1

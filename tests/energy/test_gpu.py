@@ -1,0 +1,84 @@
+import pytest
+
+from harness.energy.figure import Method
+from harness.energy.gpu import GpuSource
+
+
+def test_the_boards_that_the_run_uses_are_summed(nvml):
+    source = GpuSource.open(devices=2)
+    state = source.begin()
+    nvml.energy_mj[0] += 7_000
+    nvml.energy_mj[1] += 5_500
+    [figure] = source.end(state, 1.0)
+    assert figure.value_j == pytest.approx(12.5)
+    assert figure.method is Method.MEASURED_COUNTER
+    assert "2 x Simulated GPU" in figure.source
+
+
+def test_a_board_that_the_run_does_not_use_is_left_out(nvml):
+    source = GpuSource.open(devices=1)
+    state = source.begin()
+    nvml.energy_mj[0] += 1_000
+    nvml.energy_mj[1] += 9_000
+    assert source.end(state, 1.0)[0].value_j == pytest.approx(1.0)
+
+
+def test_windows_may_nest(nvml):
+    source = GpuSource.open(devices=1)
+    outer = source.begin()
+    nvml.energy_mj[0] += 1_000
+    inner = source.begin()
+    nvml.energy_mj[0] += 2_000
+    assert source.end(inner, 1.0)[0].value_j == pytest.approx(2.0)
+    assert source.end(outer, 1.0)[0].value_j == pytest.approx(3.0)
+
+
+def test_a_counter_that_did_not_move_is_unavailable_and_not_zero(nvml):
+    source = GpuSource.open(devices=2)
+    state = source.begin()
+    nvml.energy_mj[0] += 1_000
+    [figure] = source.end(state, 0.01)
+    assert figure.value_j is None
+    assert "did not move" in figure.notes[0]
+
+
+def test_a_counter_that_runs_backwards_is_unavailable(nvml):
+    nvml.energy_mj[0] = 5_000
+    source = GpuSource.open(devices=1)
+    state = source.begin()
+    nvml.energy_mj[0] = 4_000
+    assert source.end(state, 1.0)[0].value_j is None
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_a_lost_gpu_is_unavailable(nvml, when):
+    source = GpuSource.open(devices=1)
+    if when == "before":
+        nvml.lost.add(0)
+    state = source.begin()
+    nvml.lost.add(0)
+    [figure] = source.end(state, 1.0)
+    assert figure.value_j is None
+    assert figure.notes
+
+
+def test_too_few_gpus_are_named(nvml):
+    with pytest.raises(LookupError, match=r"sees 2 GPU\(s\), and the run uses 3"):
+        GpuSource.open(devices=3)
+
+
+@pytest.mark.parametrize("visible", ["", "MIG-1234", "GPU-8f6d"])
+def test_devices_that_zeus_cannot_index_are_named(nvml, monkeypatch, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(LookupError, match="no GPU counter"):
+        GpuSource.open(devices=1)
+
+
+def test_no_gpu_at_all_is_named(monkeypatch):
+    from zeus.device import gpu
+
+    monkeypatch.setattr(gpu, "_gpus", None)
+    monkeypatch.setattr(gpu, "nvml_is_available", lambda: False)
+    monkeypatch.setattr(gpu, "amdsmi_is_available", lambda: False)
+    with pytest.raises(LookupError, match="no GPU counter"):
+        GpuSource.open(devices=1)

@@ -1,0 +1,144 @@
+import time
+
+import pytest
+
+from harness.config.compose import compose_cell
+from harness.energy import meter as meter_module
+from harness.energy.choose import open_sources
+from harness.energy.cpu_model import CpuModel
+from harness.energy.figure import Method
+from harness.energy.meter import EnergyMeter
+from harness.energy.rapl import RaplSource
+
+
+def options(*overrides):
+    config = compose_cell(list(overrides)).config
+    return config.energy, config.hardware
+
+
+def test_a_window_has_its_work_its_time_and_its_energy(rapl):
+    meter = EnergyMeter([RaplSource.open()])
+    with meter.window("score", repeat=1) as window:
+        rapl.add_j("package-0", 6.0)
+        rapl.add_j("dram", 1.5)
+        window.work.tokens = 100
+        time.sleep(0.02)
+    [closed] = meter.windows
+    assert closed.energy.value_j == pytest.approx(7.5)
+    assert closed.energy.components == ("cpu", "dram")
+    assert closed.work.tokens == 100
+    assert 0.02 <= closed.duration_s < 0.5
+    assert closed.flags == () or closed.flags == ("contended_host",)
+
+
+def test_the_clock_does_not_follow_the_wall(monkeypatch):
+    meter = EnergyMeter([])
+    now = time.time()
+    jumps = iter([now, now - 3600, now + 3600])
+    window = meter.begin("score")
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    assert 0 <= meter.end(window).duration_s < 1
+
+
+def test_work_is_finished_at_both_edges():
+    calls = []
+    meter = EnergyMeter([], synchronize=lambda: calls.append("wait"))
+    with meter.window("score"):
+        calls.append("work")
+    assert calls == ["wait", "work", "wait"]
+
+
+def test_an_error_inside_closes_the_window_as_interrupted(rapl):
+    meter = EnergyMeter([RaplSource.open()])
+    with pytest.raises(RuntimeError), meter.window("train", repeat=1):
+        rapl.add_j("package-0", 1.5)
+        rapl.add_j("dram", 0.5)
+        raise RuntimeError
+    [closed] = meter.windows
+    assert "interrupted" in closed.flags
+    assert closed.energy.value_j == pytest.approx(2.0)
+
+
+def test_a_repeat_shorter_than_the_protocols_window_is_flagged():
+    meter = EnergyMeter([], shortest_s=10.0)
+    with meter.window("score", repeat=1):
+        pass
+    with meter.window("load"):
+        pass
+    assert "window_too_short" in meter.windows[0].flags
+    assert "window_too_short" not in meter.windows[1].flags
+
+
+def test_others_work_flags_the_window(monkeypatch):
+    monkeypatch.setattr(meter_module, "own_cpu_seconds", iter([0.0, 1.0]).__next__)
+    monkeypatch.setattr(meter_module, "machine_cpu_seconds", iter([0.0, 9.0]).__next__)
+    monkeypatch.setattr(meter_module.time, "perf_counter", iter([0.0, 0.0, 1.0]).__next__)
+    meter = EnergyMeter([])
+    closed = meter.end(meter.begin("score"))
+    assert closed.foreign_cpu_s == 8.0
+    assert closed.flags == ("contended_host",)
+
+
+def test_without_any_source_energy_is_unavailable_and_not_zero():
+    meter = EnergyMeter(open_sources(*options("energy=off")))
+    with meter.window("score", repeat=1):
+        pass
+    assert meter.windows[0].energy.value_j is None
+    assert meter.windows[0].energy.method is Method.UNAVAILABLE
+
+
+def test_counters_are_preferred_to_the_model(rapl):
+    [source] = open_sources(*options("energy=auto"))
+    assert isinstance(source, RaplSource)
+
+
+def test_without_counters_the_cpu_is_modelled_and_the_reason_is_kept(monkeypatch):
+    from zeus.device import cpu
+
+    monkeypatch.setattr(cpu, "_cpus", None)
+    monkeypatch.setattr(cpu, "rapl_is_available", lambda: False)
+    [source] = open_sources(*options("energy=auto"))
+    assert isinstance(source, CpuModel)
+    [figure] = source.end(source.begin(), 1.0)
+    assert figure.method is Method.MODELLED
+    assert any("no CPU counter" in note for note in figure.notes)
+
+
+def test_without_permission_the_figure_is_empty_and_says_how_to_get_it(rapl, monkeypatch):
+    from zeus.device.cpu import common
+    from zeus.device.cpu import rapl as zeus_rapl
+
+    def refuse(self, path):
+        raise common.ZeusCPUNoPermissionError("Can't read file due to permission error")
+
+    monkeypatch.setattr(zeus_rapl.RAPLFile, "__init__", refuse)
+    meter = EnergyMeter(open_sources(*options("energy=counters")))
+    with meter.window("score"):
+        pass
+    [figure] = meter.windows[0].figures
+    assert figure.value_j is None
+    assert "permission" in figure.notes[0]
+    assert "chmod" in meter.describe()[0].remedy
+
+
+def test_a_gpu_run_measures_gpus_and_the_cpu(nvml, rapl):
+    meter = EnergyMeter(open_sources(*options("hardware=cuda")))
+    with meter.window("score"):
+        nvml.energy_mj[0] += 3_000
+        rapl.add_j("package-1", 4.0)
+        rapl.add_j("dram", 0.5)
+    joules = {figure.component: figure.value_j for figure in meter.windows[0].figures}
+    assert joules == pytest.approx({"gpu": 3.0, "cpu": 4.0, "dram": 0.5})
+
+
+def test_a_missing_gpu_counter_leaves_the_total_empty(rapl, monkeypatch):
+    from zeus.device import gpu
+
+    monkeypatch.setattr(gpu, "_gpus", None)
+    monkeypatch.setattr(gpu, "nvml_is_available", lambda: False)
+    monkeypatch.setattr(gpu, "amdsmi_is_available", lambda: False)
+    meter = EnergyMeter(open_sources(*options("hardware=cuda")))
+    with meter.window("score"):
+        rapl.add_j("package-0", 4.0)
+    assert meter.windows[0].energy.value_j is None
+    assert {f.component: f.value_j for f in meter.windows[0].figures}["cpu"] == pytest.approx(4.0)

@@ -1,0 +1,83 @@
+import pytest
+
+from harness.energy.figure import Method
+from harness.energy.rapl import CounterError, RaplSource
+
+
+def by_component(figures):
+    return {figure.component: figure for figure in figures}
+
+
+def test_packages_and_memory_are_summed_and_psys_is_left_out(rapl):
+    source = RaplSource.open()
+    state = source.begin()
+    for zone, joules in (("package-0", 30.0), ("package-1", 12.0), ("psys", 100.0), ("dram", 5.0)):
+        rapl.add_j(zone, joules)
+    figures = by_component(source.end(state, 1.0))
+    assert set(figures) == {"cpu", "dram"}
+    assert figures["cpu"].value_j == pytest.approx(42.0)
+    assert figures["dram"].value_j == pytest.approx(5.0)
+    assert figures["cpu"].method is Method.MEASURED_COUNTER
+
+
+def test_a_wrap_inside_a_window_is_recovered_exactly(rapl):
+    rapl.add_j("package-0", 990.0)
+    source = RaplSource.open()
+    state = source.begin()
+    rapl.add_j("package-0", 30.0)  # the range is 1,000 J
+    assert int(rapl.counter("package-0").read_text()) == 20_000_000
+    assert by_component(source.end(state, 1.0))["cpu"].value_j == pytest.approx(30.0)
+
+
+def test_windows_may_nest_and_overlap(rapl):
+    source = RaplSource.open()
+    outer = source.begin()
+    rapl.add_j("package-0", 1.0)
+    inner = source.begin()
+    rapl.add_j("package-0", 2.0)
+    crossing = source.begin()
+    assert by_component(source.end(inner, 1.0))["cpu"].value_j == pytest.approx(2.0)
+    rapl.add_j("package-0", 4.0)
+    assert by_component(source.end(outer, 1.0))["cpu"].value_j == pytest.approx(7.0)
+    assert by_component(source.end(crossing, 1.0))["cpu"].value_j == pytest.approx(4.0)
+
+
+def test_an_impossible_jump_is_refused(rapl):
+    rapl.range_uj = 10**12
+    for path in rapl.root.rglob("max_energy_range_uj"):
+        path.write_text(str(10**12))
+    source = RaplSource.open()
+    state = source.begin()
+    rapl.add_j("package-0", 100_000.0)
+    figure = by_component(source.end(state, 0.1))["cpu"]
+    assert figure.value_j is None
+    assert figure.method is Method.UNAVAILABLE
+    assert "more than it can draw" in figure.notes[0]
+
+
+def test_a_counter_that_disappears_leaves_no_figure_for_its_component(rapl):
+    source = RaplSource.open()
+    state = source.begin()
+    rapl.add_j("dram", 3.0)
+    rapl.counter("package-1").unlink()
+    figures = by_component(source.end(state, 1.0))
+    assert figures["cpu"].value_j is None
+    assert "cannot be read" in figures["cpu"].notes[0]
+    assert figures["dram"].value_j == pytest.approx(3.0)
+
+
+def test_a_counter_that_stands_still_is_unavailable_and_not_zero(rapl):
+    source = RaplSource.open()
+    state = source.begin()
+    rapl.add_j("package-0", 3.0)
+    figures = by_component(source.end(state, 1.0))
+    assert figures["cpu"].value_j == pytest.approx(3.0)
+    assert figures["dram"].value_j is None
+    assert "did not move" in figures["dram"].notes[0]
+
+
+def test_no_package_is_not_an_empty_sum(rapl):
+    for zone in ("package-0", "package-1"):
+        (rapl.counter(zone).parent / "name").write_text("psys")
+    with pytest.raises(CounterError, match="no CPU package"):
+        RaplSource.open()

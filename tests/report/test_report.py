@@ -1,0 +1,220 @@
+"""Tables and figures from records on disk."""
+
+import json
+import re
+import subprocess
+import sys
+import zlib
+
+import pandas as pd
+import pytest
+
+from harness.__main__ import main
+from harness.config.compose import config_dir
+from harness.errors import UserError
+from harness.metrics.registry import BY_NAME, METRICS
+from harness.report.collect import collect
+from harness.report.figures import VENUES, FigureSpec, load_specs, write_figures
+from harness.report.tables import escape_latex, format_value
+
+
+def record(model="gpt-nano", precision="fp32", batch=1, cost=0.01, ppl=50.0, method="modelled", status="ok", **cell):
+    axes = {"task": "score", "model": model, "data": "chitchat", "batch_size": batch, "precision": precision,
+            "hardware": "cpu", "device_name": "CPU X", "protocol": "smoke", "seed": 0, **cell}  # fmt: skip
+    phase = {
+        "repeats": 3, "joules_per_token": cost, "joules_per_token_ci_low": cost * 0.2, "joules_per_token_ci_high": cost * 2,
+        "joules_per_token_relative_half_width": 0.03, "tokens_per_second": 10 / cost, "energy_method": method,
+        "energy_components": "cpu", "cpu_energy_j": cost * 1000, "mean_power_w": 10.0, "joules_per_byte": cost / 4,
+        "flags": ["contended_host"], "mfu": None,
+    }  # fmt: skip
+    done = status == "ok"
+    return {
+        "schema_version": 1, "study": "s", "run_id": f"{model}-{precision}-b{batch}", "fingerprint": "f", "status": status,
+        "cell": axes, "model": {"num_parameters": 1000} if done else {}, "duration_s": 5.0,
+        "quality": {"perplexity": ppl, "word_perplexity": ppl * 9, "bits_per_byte": 2.0} if done else {},
+        "summary": {"main_phase": "score", "phases": {"score": phase} if done else {}}, "reason": "" if done else "why",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path):
+    def make(*records):
+        for entry in records:
+            folder = tmp_path / "results" / "s" / entry["run_id"]
+            folder.mkdir(parents=True)
+            (folder / "record.json").write_text(json.dumps(entry))
+        return tmp_path / "results" / "s"
+
+    return make
+
+
+GRID = [
+    record(precision=p, batch=b, cost=c)
+    for p, b, c in (("fp32", 1, 0.02), ("fp32", 8, 0.01), ("bf16", 1, 0.012), ("bf16", 8, 0.006))
+]
+
+
+def report(study, *options):
+    return main(["report", study.name, "--results-dir", str(study.parent), *options])
+
+
+def test_runs_csv_has_a_row_a_run_and_a_column_a_metric(study):
+    folder = study(*GRID, record("broken", status="oom"))
+    assert report(folder) == 0
+    runs = pd.read_csv(folder / "tables" / "runs.csv")
+    assert list(runs.columns) == [metric.name for metric in METRICS]
+    assert len(runs) == 5
+    broken = runs[runs["model"] == "broken"].iloc[0]
+    assert broken["status"] == "oom"
+    assert pd.isna(broken["joules_per_token"])
+    assert pd.isna(broken["perplexity"])
+    row = runs[runs["run_id"] == "gpt-nano-fp32-b8"].iloc[0]
+    assert row["joules_per_token"] == 0.01
+    assert row["cpu_energy_j"] == pytest.approx(10.0)
+    assert row["flags"] == "contended_host"
+    assert pd.isna(row["mfu"])
+
+
+def test_every_table_in_every_form(study):
+    folder = study(*GRID)
+    report(folder)
+    names = {path.name for path in (folder / "tables").iterdir()}
+    assert names == {
+        f"{table}.{form}" for table in ("quality", "energy") for form in ("csv", "parquet", "md", "tex")
+    } | {
+        "runs.csv",
+        "runs.parquet",
+    }
+    energy = (folder / "tables" / "energy.md").read_text()
+    assert "Energy per token (mJ/token)" in energy
+    assert "| 20 |" in energy or "| 20.00 |" in energy
+    assert "Energy is modelled, not measured: CPU (CPU X)" in energy
+    assert "a factor of 0.2 to 2" in energy
+    latex = (folder / "tables" / "energy.tex").read_text()
+    assert r"\toprule" in latex
+    assert "Energy is modelled" in latex
+
+
+def test_figures_have_the_venues_width_and_no_type_3_font(study):
+    folder = study(*GRID)
+    for venue, width in VENUES.items():
+        assert report(folder, "--venue", venue) == 0
+        for path in (folder / "figures").glob("*.pdf"):
+            raw = path.read_bytes()
+            box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", raw)
+            assert float(box[1]) / 72 == pytest.approx(width, abs=1e-3)
+            streams = b"".join(_inflate(part) for part in re.findall(rb"stream\r?\n(.*?)endstream", raw, re.DOTALL))
+            assert b"/Type3" not in raw + streams
+
+
+def _inflate(stream):
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return b""
+
+
+def test_each_figure_names_its_runs_and_where_energy_came_from(study):
+    folder = study(*GRID)
+    report(folder)
+    figures = {path.stem for path in (folder / "figures").glob("*.pdf")}
+    assert figures == {"energy_perplexity", "energy_batch_size_score", "throughput_batch_size_score"}
+    for name in figures:
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
+        sidecar = json.loads((folder / "figures" / f"{name}.json").read_text())
+        assert sidecar["run_ids"] == sorted(entry["run_id"] for entry in GRID)
+        assert ("Energy is modelled" in sidecar["caption"]) == name.startswith("energy")
+
+
+def test_measured_energy_is_called_measured(study):
+    folder = study(*[{**entry, "summary": _measured(entry["summary"])} for entry in GRID])
+    report(folder)
+    assert "Energy on CPU X: measured counter (cpu)." in (folder / "tables" / "energy.md").read_text()
+
+
+def _measured(summary):
+    phase = {**summary["phases"]["score"], "energy_method": "measured_counter"}
+    return {**summary, "phases": {"score": phase}}
+
+
+def test_mixed_methods_are_not_ranked_silently(study):
+    folder = study(GRID[0], {**GRID[1], "summary": _measured(GRID[1]["summary"])})
+    report(folder)
+    assert "must not be ranked together" in (folder / "tables" / "energy.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "records", [GRID[:1], [record(status="failed")], [record(status="oom"), record("m", status="failed")]]
+)
+def test_one_run_and_all_failed_give_tables_and_no_figure(study, records, capsys):
+    folder = study(*records)
+    assert report(folder) == 0
+    assert "none: no figure has two points" in capsys.readouterr().out
+    assert len(pd.read_csv(folder / "tables" / "runs.csv")) == len(records)
+
+
+def test_a_corrupt_record_is_named_and_left_out(study, capsys):
+    folder = study(*GRID)
+    (folder / "half").mkdir()
+    (folder / "half" / "record.json").write_text('{"status": ')
+    (folder / "old").mkdir()
+    (folder / "old" / "record.json").write_text('{"status": "ok", "run_id": "old", "schema_version": 0}')
+    assert report(folder) == 1
+    printed = capsys.readouterr()
+    assert "left out: half" in printed.err
+    assert "left out: old: record of schema version 0" in printed.err
+    assert len(collect(folder).runs) == 4
+
+
+def test_a_study_that_is_not_there_is_named(study, tmp_path, capsys):
+    study(*GRID)
+    assert main(["report", "nothing", "--results-dir", str(tmp_path / "results")]) == 2
+    assert "no such study" in capsys.readouterr().err
+    (tmp_path / "results" / "empty").mkdir()
+    assert main(["report", "empty", "--results-dir", str(tmp_path / "results")]) == 2
+    assert main(["report", "s", "--results-dir", str(tmp_path / "results"), "--venue", "vogue"]) == 2
+
+
+def test_report_never_imports_torch(study):
+    folder = study(*GRID)
+    code = f"import sys, harness.__main__ as m; m.main(['report', 's', '--results-dir', {str(folder.parent)!r}])\n"
+    code += "print([name for name in ('torch', 'transformers', 'pytorch_lightning') if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "study_name", [path.name for path in (config_dir().parent / "experiments").iterdir() if path.is_dir()]
+)
+def test_every_figure_list_is_valid(study_name):
+    assert load_specs(study_name, config_dir().parent / "experiments")
+
+
+def test_a_figure_of_an_unknown_column_is_refused(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "figures.yaml").write_text("[{name: a, kind: lines, x: batch_size, y: jouls, series: [model]}]")
+    with pytest.raises(UserError, match="jouls"):
+        load_specs("s", tmp_path)
+
+
+def test_a_user_can_draw_one_figure_from_a_data_frame(study, tmp_path):
+    collected = collect(study(*GRID))
+    spec = FigureSpec("mine", "lines", "batch_size", "mean_power_w", ("precision",))
+    [path] = write_figures(collected, [spec], tmp_path / "mine", "acl-column")
+    assert path.name == "mine.pdf"
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (None, "perplexity", ""), (float("nan"), "perplexity", ""), (57.5029, "perplexity", "57.50"),
+        (0.0323, "joules_per_token", "32.30"), (134_515_008, "num_parameters", "134.5"), (8, "batch_size", "8"),
+        (21128.4, "tokens_per_second", "21128"), (0.00012345, "mfu", "0.0001234"), ("bf16", "precision", "bf16"),
+    ],
+)  # fmt: skip
+def test_numbers_as_printed(value, metric, text):
+    assert format_value(value, BY_NAME[metric]) == text
+
+
+def test_latex_is_escaped():
+    assert escape_latex("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"

@@ -1,0 +1,98 @@
+import pytest
+
+from harness.config.compose import compose_cell
+from harness.energy.figure import EnergyFigure, Method
+from harness.energy.meter import Window, Work
+from harness.runner.repeats import cost_per_token, repeat_until_precise
+from harness.runner.summary import summarise
+
+
+def window(joules=10.0, tokens=100, seconds=2.0, repeat=1, phase="score", flags=(), spread=0.1):
+    figures = ()
+    if joules is not None:
+        low, high = joules * (1 - spread), joules * (1 + spread)
+        figures = (EnergyFigure("cpu", joules, low, high, Method.MODELLED, "s", "c"),)
+    work = Work(iterations=1, samples=2, tokens=tokens, text_bytes=400.0, flops=1e9)
+    return Window(phase, repeat, 0.0, seconds, 1.0, 0.0, work, figures, tuple(flags))
+
+
+def protocol(**changes):
+    overrides = {"min_repeats": 3, "max_repeats": 10, "target_half_width": 0.05, "max_minutes": 1.0, **changes}
+    return compose_cell([f"protocol.{key}={value}" for key, value in overrides.items()]).config.protocol
+
+
+def test_equal_repeats_stop_at_the_minimum():
+    seen = []
+    reason = repeat_until_precise(protocol(), lambda repeat: seen.append(repeat) or window())
+    assert seen == [1, 2, 3]
+    assert reason == "half-width 0.00% is within 5.00%"
+
+
+def test_unequal_repeats_go_on_until_the_interval_is_narrow():
+    joules = iter([10.0, 11.0, 10.0, 11.0, 10.5, 10.5, 10.5, 10.5, 10.5, 10.5])
+    seen = []
+
+    def measure(repeat):
+        seen.append(repeat)
+        return window(next(joules))
+
+    reason = repeat_until_precise(protocol(), measure)
+    # t intervals by hand: n=4 8.7 %, n=5 5.9 %, n=6 4.4 %
+    assert len(seen) == 6
+    assert "half-width 4.4" in reason
+
+
+def test_the_limits_hold():
+    joules = iter(range(1, 100))
+    assert repeat_until_precise(protocol(), lambda repeat: window(float(next(joules)))) == "limit of 10 repeats"
+    reason = repeat_until_precise(protocol(max_minutes=1e-9), lambda repeat: window())
+    assert reason == "limit of 1e-09 minutes after 1 repeats"
+
+
+def test_without_energy_seconds_decide():
+    assert cost_per_token(window(joules=None)) == pytest.approx(0.02)
+    assert cost_per_token(window()) == pytest.approx(0.1)
+    assert cost_per_token(window(tokens=None)) is None
+
+
+def summary(windows, *overrides):
+    return summarise(windows, compose_cell(list(overrides)).config, {"score": "why"})["phases"]["score"]
+
+
+def test_the_summary_by_hand():
+    phase = summary([window(10.0), window(12.0), window(14.0), window(repeat=None, joules=999.0)])
+    assert (phase["repeats"], phase["tokens"], phase["duration_s"]) == (3, 300, 6.0)
+    assert phase["joules_per_token"] == pytest.approx(36 / 300)
+    assert phase["joules_per_byte"] == pytest.approx(36 / 1200)
+    assert phase["joules_per_sample"] == pytest.approx(6.0)
+    assert phase["tokens_per_second"] == pytest.approx(50.0)
+    assert phase["mean_power_w"] == pytest.approx(6.0)
+    half = 4.302653 * (0.02 / 3**0.5) / 0.12  # t(0.975, 2) s / sqrt(3), over the mean
+    assert phase["joules_per_token_relative_half_width"] == pytest.approx(half, rel=1e-6)
+    assert phase["joules_per_token_ci_low"] == pytest.approx(0.12 * 0.9 * (1 - half), rel=1e-6)
+    assert phase["joules_per_token_ci_high"] == pytest.approx(0.12 * 1.1 * (1 + half), rel=1e-6)
+    assert phase["energy_method"] == "modelled"
+    assert phase["stop_reason"] == "why"
+
+
+def test_flagged_repeats_are_counted_and_left_out_of_means():
+    phase = summary(
+        [window(10.0), window(10.0), window(99.0, flags=["window_too_short"]), window(10.0, flags=["contended_host"])]
+    )
+    assert (phase["repeats"], phase["repeats_excluded"]) == (3, 1)
+    assert phase["joules_per_token"] == pytest.approx(0.1)
+    assert phase["flags"] == ["contended_host", "window_too_short"]
+
+
+def test_one_missing_reading_leaves_the_sum_empty():
+    phase = summary([window(10.0), window(None), window(10.0)])
+    assert phase["joules_per_token"] is None
+    assert phase["cpu_energy_j"] is None
+    assert phase["total_energy_j"] is None
+    assert phase["energy_method"] == "unavailable"
+    assert phase["tokens_per_second"] == pytest.approx(50.0)
+
+
+def test_utilisation_needs_a_peak():
+    assert summary([window(), window()])["mfu"] is None
+    assert summary([window(), window()], "hardware.peak_flops.float32=1e9")["mfu"] == pytest.approx(0.5)
