@@ -1,0 +1,105 @@
+"""Power, temperature and clocks over time: a sampler, and the integral that never loses constant power.
+
+Zeus's `PowerMonitor` polls in a busy loop when it is given no period, and its `get_energy` integrates changes only, so
+that constant power integrates to 0 J. Here a thread of our own sleeps between samples, and each sample is held until the
+next one (zero-order hold), from window edge to window edge.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+PERIOD_S = 0.1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reading of one component. None where the device does not tell.
+
+    Attributes:
+        time_s: Monotonic seconds (`time.perf_counter`).
+        component: `gpu`, `cpu`, ... with a device index where there are several, such as `gpu1`.
+        watts: Power.
+        temperature_c: Temperature in degrees Celsius.
+        clock_mhz: Clock of the processor.
+    """
+
+    time_s: float
+    component: str
+    watts: float | None
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+
+
+Probe = Callable[[], Sequence[Sample]]
+"""Reads some components now."""
+
+
+class PowerSampler:
+    """A thread that calls probes at a fixed period and keeps what they return.
+
+    Args:
+        probes: What to read.
+        period_s: Seconds between two samples.
+    """
+
+    def __init__(self, probes: Sequence[Probe], period_s: float = PERIOD_S) -> None:
+        if period_s <= 0:
+            raise ValueError(f"period_s={period_s}: a sampler without a period would never sleep")
+        self._probes = list(probes)
+        self._period_s = period_s
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.samples: list[Sample] = []
+        self.cpu_s = 0.0
+
+    def start(self) -> None:
+        """Begin to sample; without probes there is nothing to start."""
+        if self._probes:
+            self._thread = threading.Thread(target=self._run, name="power-sampler", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop and wait for the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        due = time.perf_counter()
+        while not self._stop.is_set():
+            for probe in self._probes:
+                self.samples.extend(probe())
+            self.cpu_s = time.thread_time()
+            due = max(due + self._period_s, time.perf_counter())
+            self._stop.wait(max(0.0, due - time.perf_counter()))
+
+    def between(self, component: str, start_s: float, end_s: float) -> list[Sample]:
+        """Samples of a component inside a stretch of time, and the last one before it."""
+        own = [sample for sample in self.samples if sample.component == component]
+        times = [sample.time_s for sample in own]
+        first = max(0, bisect.bisect_right(times, start_s) - 1)
+        return own[first : bisect.bisect_right(times, end_s)]
+
+
+def hold_energy_j(times_s: Sequence[float], watts: Sequence[float], start_s: float, end_s: float) -> float | None:
+    """Energy in joules from `start_s` to `end_s`, each sample held until the next (zero-order hold).
+
+    The first sample also stands for what came before it inside the window.
+
+    Returns:
+        The integral, or None where no sample lies before the window's end.
+    """
+    known = [(moment, power) for moment, power in zip(times_s, watts, strict=True) if moment < end_s]
+    if not known or end_s <= start_s:
+        return None
+    edges = [max(start_s, moment) for moment, _ in known[1:]] + [end_s]
+    joules, edge = 0.0, start_s
+    for (_, power), following in zip(known, edges, strict=True):
+        joules += power * (following - edge)
+        edge = following
+    return joules

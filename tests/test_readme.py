@@ -1,0 +1,104 @@
+"""Every command of the README runs."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.__main__ import main
+from harness.config.compose import compose_grid, config_dir
+
+ROOT = config_dir().parent
+BLOCKS = re.findall(
+    r"```sh\n(.*?)```", (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
+)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+SHORT = [
+    "protocol.window_s=0.02",
+    "protocol.warmup_s=0.0",
+    "protocol.warmup_iterations=1",
+    "task.scoring.max_bytes=200",
+]
+
+
+def test_the_first_two_commands_are_demo_and_test():
+    assert COMMANDS[:2] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+def test_make_targets_exist(command):
+    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout
+
+
+@pytest.fixture
+def workplace(tmp_path, text_file, cache_dir, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOULEBENCH_CACHE", str(cache_dir))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("JOULEBENCH_RESULTS", raising=False)
+    return tmp_path
+
+
+def shortened(words):
+    """A command's words with what makes its cells short, of the keys that its task has."""
+    trains = "task=train" in words
+    return [*words, *SHORT, *(["task.steps=4"] if trains else ["task.scoring.context=32"])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith("joulebench") and "hub" not in c and "local" not in c]
+)
+def test_commands_run(command, workplace):
+    words = shlex.split(command)[1:]
+    if words[0] == "report":
+        earlier = next(c for c in COMMANDS if f"study={words[1]}" in c)
+        assert main(shortened(shlex.split(earlier)[1:])) == 0
+        assert main(words) == 0
+        assert list(Path("results", words[1], "figures").glob("*.pdf"))
+    elif words[0] in ("run", "sweep"):
+        assert main(shortened(words)) == 0
+    else:
+        assert main(words) == 0
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "=hub" in c])
+def test_hub_commands_compose_and_say_what_works_offline(command, workplace, monkeypatch, capsys):
+    import datasets.config
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    words = shlex.split(command)[1:]
+    assert len(compose_grid(words[1:])) == 1
+    assert main(words) == 2
+    assert "without a network use" in capsys.readouterr().err
+    assert not (workplace / "results").exists()
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "=local" in c])
+def test_a_local_model_that_is_not_there_is_named(command, workplace, capsys):
+    assert main(shlex.split(command)[1:]) == 2
+    assert "model.path=path/to/model: no such folder" in capsys.readouterr().err
+
+
+def test_completion_installs(tmp_path):
+    [command] = [c for c in COMMANDS if c.startswith("eval")]
+    inner = re.search(r"\$\((.*)\)", command)[1]
+    script = subprocess.run(
+        ["python", "-m", "harness", *shlex.split(inner)[1:]], capture_output=True, text=True, check=True
+    )
+    assert "complete " in script.stdout
+    assert subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=True).returncode == 0
+
+
+def test_the_options_that_the_readme_lists_are_those_of_conf():
+    for group, options in re.findall(
+        r"^\| `([a-z]+)[@a-z.]*` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    ):
+        listed = set(re.findall(r"`([a-z0-9-]+)`", options)) - {"gpt-"}
+        there = {path.stem for path in (config_dir() / group).glob("*.yaml") if not path.stem.startswith("_")}
+        assert listed == there, group
