@@ -56,6 +56,11 @@ class SimulatedNvml:
     energy_mj: list[float] = field(default_factory=list)
     power_mw: list[float] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
+    temperature_c: float = 50.0
+    clock_mhz: float = 1500.0
+    clock_reasons: int = 0
+    processes: list[Any] = field(default_factory=list)
+    architecture: int = 9
 
     @classmethod
     def install(cls, monkeypatch: pytest.MonkeyPatch, gpus: int) -> SimulatedNvml:
@@ -72,8 +77,13 @@ class SimulatedNvml:
             nvmlDeviceGetHandleByIndex=lambda index: index,
             nvmlDeviceGetName=lambda handle: "Simulated GPU",
             nvmlDeviceGetC2cModeInfoV=lambda handle: types.SimpleNamespace(isC2cEnabled=False),
-            nvmlDeviceGetArchitecture=lambda handle: pynvml.NVML_DEVICE_ARCH_HOPPER,
+            nvmlDeviceGetArchitecture=lambda handle: simulated.architecture,
             nvmlDeviceGetTotalEnergyConsumption=simulated._energy,
+            nvmlDeviceGetFieldValues=simulated._power,
+            nvmlDeviceGetTemperatureV=lambda handle, sensor: simulated.temperature_c,
+            nvmlDeviceGetClockInfo=lambda handle, kind: simulated.clock_mhz,
+            nvmlDeviceGetCurrentClocksEventReasons=lambda handle: simulated.clock_reasons,
+            nvmlDeviceGetComputeRunningProcesses=lambda handle: simulated.processes,
         )
         monkeypatch.setattr(nvidia, "pynvml", fake)
         monkeypatch.setattr(gpu, "_gpus", None)
@@ -81,9 +91,86 @@ class SimulatedNvml:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         return simulated
 
+    def _power(self, handle: int, fields: Any) -> list[Any]:
+        value = types.SimpleNamespace(uiVal=int(self.power_mw[handle]))
+        return [types.SimpleNamespace(nvmlReturn=0, value=value)]
+
     def _energy(self, handle: int) -> int:
         import pynvml
 
         if handle in self.lost:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
         return int(self.energy_mj[handle])
+
+
+@dataclass
+class VirtualClock:
+    """A monotonic clock that moves only when told to; installed, `time.perf_counter` is it and `time.sleep` moves it."""
+
+    now: float = 1000.0
+
+    @classmethod
+    def install(cls, monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
+        import time
+
+        clock = cls()
+        monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
+        monkeypatch.setattr(time, "sleep", clock.advance)
+        return clock
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Load:
+    """Power that steps from value to value; constant if there is one.
+
+    Attributes:
+        steps: (from this moment on, watts), the first before everything.
+        gain: What the sensor makes of one joule.
+        period_s: Seconds between two updates of the counter.
+        phase_s: When its updates fall.
+    """
+
+    steps: list[tuple[float, float]]
+    gain: float = 1.0
+    period_s: float = 0.02
+    phase_s: float = 0.0
+
+    def watts(self, moment: float) -> float:
+        return [watts for start, watts in self.steps if start <= moment][-1]
+
+    def joules(self, start: float, end: float) -> float:
+        """The truth."""
+        edges = [start, *[moment for moment, _ in self.steps if start < moment < end], end]
+        return sum(self.watts(a) * (b - a) for a, b in zip(edges, edges[1:], strict=False))
+
+    def counter_j(self, moment: float) -> float:
+        """What the counter shows: the energy up to its last update, through its gain."""
+        origin = self.steps[0][0]
+        update = ((moment - self.phase_s) // self.period_s) * self.period_s + self.phase_s
+        return self.gain * self.joules(origin, max(origin, update))
+
+
+def drive_nvml(nvml: SimulatedNvml, clock: VirtualClock, loads: list[Load]) -> None:
+    """Let each GPU's counter and power follow a load."""
+
+    class Energies:
+        def __getitem__(self, index: int) -> float:
+            return loads[index].counter_j(clock.now) * 1000
+
+    nvml.energy_mj = Energies()  # type: ignore[assignment]
+
+
+def drive_rapl(rapl: SimulatedRapl, clock: VirtualClock, loads: dict[str, Load], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each zone's counter follow a load when it is read, and wrap at its range."""
+    read = Path.read_text
+    paths = {rapl.counter(zone): load for zone, load in loads.items()}
+
+    def read_text(self: Path, *arguments: Any, **options: Any) -> str:
+        if self in paths:
+            return str(int(paths[self].counter_j(clock.now) * 1e6) % rapl.range_uj)
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)

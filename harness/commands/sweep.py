@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import shlex
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def main(options: argparse.Namespace) -> int:
             print(f"# {run_id(cell.config)}: {' '.join(cell.overrides)}")
         print_config(cells[0].config)
         return 0
-    pending = [cell for cell in cells if not is_done(cell)]
+    pending = in_order([cell for cell in cells if not is_done(cell)])
     check_cells(pending)
     print(f"{len(cells)} cells: {len(cells) - len(pending)} done, {len(pending)} to run", flush=True)
     records = run_all(pending, shlex.join(["joulebench", *sys.argv[1:]]))
@@ -36,6 +37,13 @@ def main(options: argparse.Namespace) -> int:
     folder = Path(cells[0].config.paths.results_dir, cells[0].config.study)
     print(f"results: {folder}   tables and figures: joulebench report {cells[0].config.study}")
     return 0 if all(record.status in DONE for record in records) else 1
+
+
+def in_order(cells: list[Cell]) -> list[Cell]:
+    """As given, or shuffled by the seed where the protocol asks for it, so that drift does not follow an axis."""
+    if cells and cells[0].config.protocol.shuffle_cells:
+        random.Random(cells[0].config.seed).shuffle(cells)
+    return cells
 
 
 def is_done(cell: Cell) -> bool:

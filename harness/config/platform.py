@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.config.base import Count, Index, NonNegative, Positive, option
+from harness.config.base import Count, Fraction, Index, NonNegative, Positive, option
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -41,11 +41,17 @@ class HardwareConfig:
 
 @option
 class EnergyConfig:
-    """Which energy sources are opened: `auto`, counters only, the modelled CPU only, or none."""
+    """Which energy sources are opened: counters, the modelled CPU where there is none, a wall meter, or nothing.
+
+    `wall_meter_csv` is a file with the columns `timestamp` (Unix seconds, or ISO 8601 with its zone) and `watts`, to
+    which a logger appends while the run goes on; `wall_meter_accuracy` is the meter's relative accuracy.
+    """
 
     name: str
     counters: bool
     cpu_model: bool
+    wall_meter_csv: str | None
+    wall_meter_accuracy: Fraction
 
 
 @option
@@ -60,6 +66,12 @@ class ProtocolConfig:
     max_repeats: Count
     target_half_width: Positive
     max_minutes: Positive
+    cooldown_s: NonNegative
+    idle_s: NonNegative
+    max_foreign_cpu_share: Fraction
+    max_temperature_drift_c: Positive
+    refuse_short_windows: bool
+    shuffle_cells: bool
 
     def __post_init__(self) -> None:
         if self.max_repeats < self.min_repeats:

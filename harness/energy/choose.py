@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from harness.config.platform import EnergyConfig, HardwareConfig
 from harness.energy.cpu_model import CpuModel, cpu_name, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
-from harness.energy.gpu import GpuSource
+from harness.energy.gpu import open_gpus
 from harness.energy.rapl import CounterError, RaplSource
+from harness.energy.soc import SocSource
 from harness.energy.source import Source, SourceInfo
+from harness.energy.wall import WallMeter
 
 RAPL_REMEDY = "make the counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd"
+
+
+_SWITCHED_OFF = "counters are switched off by the energy option"
 
 
 class MissingSource:
@@ -36,33 +44,46 @@ class MissingSource:
 
 
 def open_sources(energy: EnergyConfig, hardware: HardwareConfig) -> list[Source]:
-    """The sources of one run: GPUs where it uses them, CPU packages and memory, or what stands in for them."""
-    if not energy.counters and not energy.cpu_model:
-        return []
+    """The sources of one run: GPUs where it uses them, the chip or CPU packages and memory, and a wall meter."""
     sources: list[Source] = []
-    if hardware.accelerator == "cuda":
-        sources.append(_gpu(energy, hardware))
-    sources.append(_cpu(energy, hardware))
+    if energy.wall_meter_csv is not None:
+        sources.append(_wall(energy.wall_meter_csv, energy.wall_meter_accuracy))
+    if energy.counters or energy.cpu_model:
+        if hardware.accelerator == "cuda":
+            sources.append(gpu_source(list(range(hardware.devices)), energy.counters))
+        sources.append(cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w))
     return sources
 
 
-def _gpu(energy: EnergyConfig, hardware: HardwareConfig) -> Source:
-    if not energy.counters:
-        return MissingSource("gpu", "NVML", "counters are switched off by the energy option", "use energy=auto")
+def gpu_source(indices: Sequence[int], counters: bool = True) -> Source:
+    """Some of the visible GPUs, or what says why they cannot be read."""
+    if not counters:
+        return MissingSource("gpu", "NVML", _SWITCHED_OFF, "use energy=auto")
     try:
-        return GpuSource.open(hardware.devices)
+        return open_gpus(indices)
     except LookupError as error:
         return MissingSource("gpu", "NVML", str(error), "check that nvidia-smi works here")
 
 
-def _cpu(energy: EnergyConfig, hardware: HardwareConfig) -> Source:
-    reason = "counters are switched off by the energy option"
-    if energy.counters:
+def cpu_source(counters: bool = True, model: bool = True, tdp_w: float | None = None) -> Source:
+    """The chip, CPU packages and memory, or the modelled CPU, or what says why there is none of them."""
+    reason = _SWITCHED_OFF
+    if counters:
+        with suppress(LookupError):
+            return SocSource.open()
         try:
             return RaplSource.open()
         except CounterError as error:
             reason = str(error)
-    if not energy.cpu_model:
+    if not model:
         return MissingSource("cpu", "RAPL", reason, RAPL_REMEDY)
     threads = os.cpu_count() or 1
-    return CpuModel(find_tdp(cpu_name(), threads, hardware.cpu_tdp_w), threads, f"no CPU counter: {reason}")
+    return CpuModel(find_tdp(cpu_name(), threads, tdp_w), threads, f"no CPU counter: {reason}")
+
+
+def _wall(path: str, accuracy: float) -> Source:
+    try:
+        return WallMeter(Path(path), accuracy)
+    except LookupError as error:
+        remedy = "let the logger append timestamp,watts to that file while the run goes on"
+        return MissingSource("node", "wall meter", str(error), remedy)

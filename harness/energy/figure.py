@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+# A window in which one update of the counter is more than this share of the energy is flagged.
+SHORT_FOR_COUNTER = 0.05
 
 
 class Method(StrEnum):
@@ -30,11 +34,14 @@ class EnergyFigure:
     Attributes:
         component: `gpu`, `cpu`, `dram`, `soc` or `node`.
         value_j: Energy in joules, or None where there is no reading.
-        low_j, high_j: Bounds in joules of what is systematic: counter resolution, or the two curves of a model.
+        low_j, high_j: Bounds in joules of what does not average out: the sensor's gain and the counter's update at both
+            edges, or the two curves of a model.
         method: How it was obtained.
         source: What was read, for example `NVML total energy, GPU 0`.
         covers: What the figure includes: board, package, memory, node, or this process's share of a package.
         update_period_s: Seconds between two updates of the counter, if measured.
+        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates.
+        flags: Reason codes of doubts about this figure.
         notes: What a reader must know, such as the reason for a missing value.
     """
 
@@ -46,11 +53,17 @@ class EnergyFigure:
     source: str
     covers: str
     update_period_s: float | None = None
+    quantisation_j: float = 0.0
+    flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = self.method is Method.UNAVAILABLE
         assert missing == (self.value_j is None), "a figure is unavailable exactly when it has no value"
+
+    def flagged(self, *flags: str) -> EnergyFigure:
+        """The figure with more reason codes."""
+        return replace(self, flags=(*self.flags, *flags))
 
     @property
     def relative_uncertainty(self) -> float | None:
@@ -60,9 +73,49 @@ class EnergyFigure:
         return (self.high_j - self.low_j) / 2 / self.value_j
 
 
-def unavailable(component: str, source: str, reason: str) -> EnergyFigure:
+def unavailable(component: str, source: str, reason: str, *flags: str) -> EnergyFigure:
     """A figure without a value, and why."""
-    return EnergyFigure(component, None, None, None, Method.UNAVAILABLE, source, "", notes=(reason,))
+    return EnergyFigure(component, None, None, None, Method.UNAVAILABLE, source, "", flags=flags, notes=(reason,))
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """What a source knows of its counter.
+
+    Attributes:
+        component, source, covers, method: As in the figures that it gives.
+        gain: Relative uncertainty of the sensor's scale, the same in every window, which cancels in ratios.
+        update_period_s: Seconds between two updates, if measured.
+    """
+
+    component: str
+    source: str
+    covers: str
+    gain: float
+    method: Method = Method.MEASURED_COUNTER
+    update_period_s: float | None = None
+
+    def figure(self, joules: float, duration_s: float, *notes: str) -> EnergyFigure:
+        """The figure of a counter that moved by `joules` within `duration_s` seconds.
+
+        Each edge falls anywhere between two updates, so the counter may lack or hold up to one period of power: the
+        difference of two uniform errors, with a standard deviation of power x period / sqrt(6).
+        """
+        edge_j = joules * (self.update_period_s or 0.0) / duration_s
+        short = edge_j > SHORT_FOR_COUNTER * joules
+        return EnergyFigure(
+            component=self.component,
+            value_j=joules,
+            low_j=max(0.0, joules - edge_j) * (1 - self.gain),
+            high_j=(joules + edge_j) * (1 + self.gain),
+            method=self.method,
+            source=self.source,
+            covers=self.covers,
+            update_period_s=self.update_period_s,
+            quantisation_j=edge_j / math.sqrt(6),
+            flags=("window_short_for_counter",) if short else (),
+            notes=notes,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,13 +127,12 @@ class TotalEnergy:
     high_j: float | None
     method: Method
     components: tuple[str, ...]
+    quantisation_j: float = 0.0
 
 
 def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
-    """Add up the components of one window; `node`, which contains the others, stands alone where it is present."""
-    counted = [figure for figure in figures if figure.component == "node" and figure.value_j is not None] or list(
-        figures
-    )
+    """Add up the components of one window; `node`, which contains the others, stands alone where it is read."""
+    counted = [figure for figure in figures if figure.component == "node"] or list(figures)
     names = tuple(figure.component for figure in counted)
     method = Method.worst([figure.method for figure in counted])
     if method is Method.UNAVAILABLE:
@@ -91,6 +143,7 @@ def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
         high_j=_sum([figure.high_j for figure in counted]),
         method=method,
         components=names,
+        quantisation_j=math.hypot(*(figure.quantisation_j for figure in counted)),
     )
 
 

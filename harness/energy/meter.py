@@ -7,6 +7,7 @@ Windows may nest and overlap. An error inside one closes it, and it is kept as n
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,9 @@ import psutil
 
 from harness.energy.cpu_model import own_cpu_seconds
 from harness.energy.figure import EnergyFigure, TotalEnergy, total
-from harness.energy.source import Source, SourceInfo
-
-# A window is contended when others used more than this share of the machine's CPU seconds in it.
-CONTENDED_SHARE = 0.05
+from harness.energy.source import Sampled, Source, SourceInfo
+from harness.energy.trace import PERIOD_S, PowerSampler
+from harness.energy.validity import Limits, trace_flags
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Window:
         repeat: Number of the measured repetition, or None for a window that is not one.
         start_s: Seconds since the meter was opened.
         duration_s: Length in seconds.
+        label: What tells windows of one phase apart that are no repeats, such as the idle baselines.
         own_cpu_s: CPU seconds of this process and its children.
         foreign_cpu_s: CPU seconds that everything else on this machine used.
         work: What was done.
@@ -59,6 +60,7 @@ class Window:
     work: Work
     figures: tuple[EnergyFigure, ...]
     flags: tuple[str, ...]
+    label: str = ""
 
     @property
     def energy(self) -> TotalEnergy:
@@ -76,6 +78,7 @@ class OpenWindow:
     own_cpu_s: float
     all_cpu_s: float
     states: list[Any]
+    label: str = ""
     work: Work = field(default_factory=Work)
 
 
@@ -85,28 +88,36 @@ class EnergyMeter:
     Args:
         sources: Read at both edges of every window.
         synchronize: Waits until dispatched work is finished.
-        shortest_s: A measured repeat shorter than this is flagged `window_too_short`.
+        limits: What flags a window.
+        period_s: Seconds between two samples of power, where a source can be sampled.
     """
 
     def __init__(
-        self, sources: Sequence[Source], synchronize: Callable[[], None] = lambda: None, shortest_s: float = 0.0
+        self,
+        sources: Sequence[Source],
+        synchronize: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
+        period_s: float = PERIOD_S,
     ) -> None:
         self._sources = list(sources)
         self._synchronize = synchronize
-        self._shortest_s = shortest_s
-        self._origin = time.perf_counter()
+        self._limits = limits or Limits()
+        self._lock = threading.Lock()
+        self.origin = time.perf_counter()
         self.windows: list[Window] = []
+        self.sampler = PowerSampler([source.sample for source in sources if isinstance(source, Sampled)], period_s)
+        self.sampler.start()
 
     def describe(self) -> list[SourceInfo]:
         """What the sources measure."""
         return [info for source in self._sources for info in source.describe()]
 
-    def begin(self, phase: str, repeat: int | None = None) -> OpenWindow:
+    def begin(self, phase: str, repeat: int | None = None, label: str = "") -> OpenWindow:
         """Open a window."""
         self._synchronize()
         states = [source.begin() for source in self._sources]
         own, everyone = own_cpu_seconds(), machine_cpu_seconds()
-        return OpenWindow(phase, repeat, time.perf_counter(), own, everyone, states)
+        return OpenWindow(phase, repeat, time.perf_counter(), own, everyone, states, label)
 
     def end(self, window: OpenWindow, ok: bool = True) -> Window:
         """Close a window and keep it."""
@@ -123,29 +134,36 @@ class EnergyMeter:
         closed = Window(
             phase=window.phase,
             repeat=window.repeat,
-            start_s=window.started - self._origin,
+            start_s=window.started - self.origin,
             duration_s=duration,
             own_cpu_s=own,
             foreign_cpu_s=foreign,
             work=window.work,
             figures=tuple(figures),
-            flags=tuple(self._flags(window.repeat, duration, foreign, ok)),
+            flags=tuple(self._flags(window, ended, figures, foreign, ok)),
+            label=window.label,
         )
-        self.windows.append(closed)
+        with self._lock:
+            self.windows.append(closed)
         return closed
 
-    def _flags(self, repeat: int | None, duration: float, foreign_cpu_s: float, ok: bool) -> Iterator[str]:
+    def _flags(
+        self, window: OpenWindow, ended: float, figures: Sequence[EnergyFigure], foreign_cpu_s: float, ok: bool
+    ) -> Iterator[str]:
+        duration = ended - window.started
         if not ok:
             yield "interrupted"
-        if repeat is not None and duration < self._shortest_s:
+        if window.repeat is not None and duration < self._limits.shortest_s:
             yield "window_too_short"
-        if foreign_cpu_s > CONTENDED_SHARE * duration * (os.cpu_count() or 1):
+        if foreign_cpu_s > self._limits.foreign_cpu_share * duration * (os.cpu_count() or 1):
             yield "contended_host"
+        yield from dict.fromkeys(flag for figure in figures for flag in figure.flags)
+        yield from trace_flags(self.sampler, figures, window.started, ended, self._limits)
 
     @contextmanager
-    def window(self, phase: str, repeat: int | None = None) -> Iterator[OpenWindow]:
+    def window(self, phase: str, repeat: int | None = None, label: str = "") -> Iterator[OpenWindow]:
         """A window around a block; an exception inside it closes it as interrupted."""
-        opened = self.begin(phase, repeat)
+        opened = self.begin(phase, repeat, label)
         try:
             yield opened
         except BaseException:
@@ -154,7 +172,8 @@ class EnergyMeter:
         self.end(opened)
 
     def close(self) -> None:
-        """Release the sources."""
+        """Stop sampling and release the sources."""
+        self.sampler.stop()
         for source in self._sources:
             source.close()
 

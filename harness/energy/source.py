@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from harness.energy.figure import EnergyFigure, Method
+from harness.energy.figure import EnergyFigure, Method, Sensor
+from harness.energy.trace import Sample
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,12 @@ class SourceInfo:
     update_period_s: float | None = None
     detail: str = ""
     remedy: str = ""
+
+    @staticmethod
+    def of(sensor: Sensor) -> SourceInfo:
+        """The line of a sensor that works."""
+        detail = f"scale known to {sensor.gain:.0%}"
+        return SourceInfo(sensor.component, sensor.source, sensor.method, sensor.covers, sensor.update_period_s, detail)
 
 
 class Source(Protocol):
@@ -38,4 +46,13 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release what the source holds."""
+        ...
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A source whose power can be watched between the edges of windows."""
+
+    def sample(self) -> Sequence[Sample]:
+        """Read power, and what else the device tells, now."""
         ...

@@ -1,8 +1,8 @@
 """Power, temperature and clocks over time: a sampler, and the integral that never loses constant power.
 
-Zeus's `PowerMonitor` polls in a busy loop when it is given no period, and its `get_energy` integrates changes only, so
-that constant power integrates to 0 J. Here a thread of our own sleeps between samples, and each sample is held until the
-next one (zero-order hold), from window edge to window edge.
+Zeus's `PowerMonitor` polls in a busy loop when it is given no period, and its `get_energy` integrates changes only,
+so that constant power integrates to 0 J. Here a thread of our own sleeps between samples, and each sample is held until
+the next one (zero-order hold), from window edge to window edge.
 """
 
 from __future__ import annotations

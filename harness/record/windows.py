@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from harness.data.cache import atomic_path
-from harness.energy.meter import Window
+from harness.energy.meter import EnergyMeter, Window
 
 FILE_NAME = "windows.parquet"
+POWER_FILE_NAME = "power.parquet"
 
 
 def write_windows(folder: Path, windows: Sequence[Window]) -> None:
@@ -21,12 +22,22 @@ def write_windows(folder: Path, windows: Sequence[Window]) -> None:
         frame.to_parquet(temporary, index=False)
 
 
+def write_power(folder: Path, meter: EnergyMeter) -> None:
+    """Write the trace of power, temperature and clocks, where there is one; times count from the meter's start."""
+    if not meter.sampler.samples:
+        return
+    rows = [{**vars(sample), "time_s": sample.time_s - meter.origin} for sample in list(meter.sampler.samples)]
+    with atomic_path(folder / POWER_FILE_NAME) as temporary:
+        pd.DataFrame(rows).to_parquet(temporary, index=False)
+
+
 def window_row(window: Window) -> dict[str, Any]:
     """A window as one flat row; a component without a reading is empty."""
     energy = window.energy
     row: dict[str, Any] = {
         "phase": window.phase,
         "repeat": window.repeat,
+        "label": window.label,
         "start_s": window.start_s,
         "duration_s": window.duration_s,
         "own_cpu_s": window.own_cpu_s,
@@ -45,6 +56,7 @@ def window_row(window: Window) -> dict[str, Any]:
         row[f"{prefix}_low_j"] = figure.low_j
         row[f"{prefix}_high_j"] = figure.high_j
         row[f"{prefix}_method"] = figure.method.value
+        row[f"{prefix}_quantisation_j"] = figure.quantisation_j
         row[f"{prefix}_source"] = figure.source
         row[f"{prefix}_notes"] = "; ".join(figure.notes)
     return row

@@ -10,13 +10,14 @@ from typing import Any
 import pytorch_lightning as pl
 
 from harness.config.platform import ProtocolConfig
-from harness.energy.meter import EnergyMeter, OpenWindow, Work
+from harness.energy.callback import WindowCallback
+from harness.energy.meter import EnergyMeter, Work
 
 Progress = Callable[[str, int, int | None], None]
 """Told after each iteration: phase, iterations done, iterations in all (None if open-ended)."""
 
 
-class MeteredEvaluation(pl.Callback):
+class MeteredEvaluation(WindowCallback):
     """One window around the batches of one `Trainer.test`, without the Trainer's own start and end.
 
     Args:
@@ -26,31 +27,22 @@ class MeteredEvaluation(pl.Callback):
     """
 
     def __init__(self, meter: EnergyMeter, phase: str, repeat: int | None, work: Callable[[], Work]) -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._phase = phase
         self._repeat = repeat
         self._work = work
-        self._window: OpenWindow | None = None
 
     def on_test_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Open the window."""
-        self._window = self._meter.begin(self._phase, self._repeat)
+        self._window = self.open_window("test", self._phase, self._repeat)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Close the window with the work that was done in it."""
-        assert self._window is not None
         self._window.work = self._work()
-        self._meter.end(self._window)
-        self._window = None
-
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the window as interrupted."""
-        if self._window is not None:
-            self._meter.end(self._window, ok=False)
-            self._window = None
+        self.close_window("test")
 
 
-class MeteredTraining(pl.Callback):
+class MeteredTraining(WindowCallback):
     """Windows of whole steps over a training: warm-up first, then measured repeats of at least the protocol's length.
 
     Args:
@@ -60,36 +52,31 @@ class MeteredTraining(pl.Callback):
     """
 
     def __init__(self, meter: EnergyMeter, protocol: ProtocolConfig, step: Work) -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._protocol = protocol
         self._step = step
-        self._window: OpenWindow | None = None
         self._opened_at = 0.0
         self._steps = 0
         self._repeat = 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Open the warm-up window."""
-        self._open("warmup", None)
+        self._begin("warmup", None)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step; where the window is complete, close it and open the next."""
         self._steps += 1
-        if not self._complete() or trainer.global_step >= trainer.max_steps:
-            return
-        self._close()
-        self._repeat += 1
-        self._open("train", self._repeat)
+        self._window.work = times(self._step, self._steps)
+        if self._complete() and trainer.global_step < trainer.max_steps:
+            self.close_window("steps")
+            self._repeat += 1
+            self._begin("train", self._repeat)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Close the last window."""
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the open window as interrupted."""
-        self._close(ok=False)
+        self.close_window("steps")
 
     def _complete(self) -> bool:
         elapsed = time.perf_counter() - self._opened_at
@@ -97,16 +84,10 @@ class MeteredTraining(pl.Callback):
             return self._steps >= self._protocol.warmup_iterations and elapsed >= self._protocol.warmup_s
         return elapsed >= self._protocol.window_s
 
-    def _open(self, phase: str, repeat: int | None) -> None:
-        self._window = self._meter.begin(phase, repeat)
+    def _begin(self, phase: str, repeat: int | None) -> None:
+        self._window = self.open_window("steps", phase, repeat)
+        self._window.work = times(self._step, 0)
         self._opened_at, self._steps = time.perf_counter(), 0
-
-    def _close(self, ok: bool = True) -> None:
-        if self._window is None:
-            return
-        self._window.work = times(self._step, self._steps)
-        self._meter.end(self._window, ok)
-        self._window = None
 
 
 def times(step: Work, count: int) -> Work:

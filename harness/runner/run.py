@@ -20,21 +20,23 @@ import yaml
 
 from harness.config.compose import Cell, resolved_config
 from harness.config.fingerprint import fingerprint, run_id
+from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
 from harness.data.corpus import Corpus
 from harness.energy.choose import open_sources
 from harness.energy.meter import EnergyMeter, Window
+from harness.energy.validity import Limits
 from harness.errors import Unsupported, UserError
 from harness.load import implementation
 from harness.models.loaded import LoadedModel
 from harness.record.environment import describe_environment, environment_fingerprint
 from harness.record.record import Record, Status, write_record
-from harness.record.windows import write_windows
+from harness.record.windows import write_power, write_windows
 from harness.runner.folders import log_to, make_folder, remove_folders
 from harness.runner.metering import Progress
 from harness.runner.precision import DTYPES, device_name, require_supported, synchronize
 from harness.runner.session import Session
-from harness.runner.summary import summarise
+from harness.runner.summary import invalid, own_cost, summarise
 
 log = logging.getLogger("harness")
 
@@ -59,6 +61,7 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     require_supported(config.precision, config.hardware)
     torch.set_num_threads(config.hardware.threads or len(os.sched_getaffinity(0)))
     pl.seed_everything(config.seed, verbose=False)
+    measure_idle(meter, config.protocol, "unloaded")
     with meter.window("load"):
         progress("load", 0, None)
         corpus: Corpus = implementation(config.data)(config.data)
@@ -72,9 +75,19 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
         "num_parameters_non_embedding": model.num_parameters_non_embedding,
         "context_length": model.context_length,
     }
+    measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
     findings.quality, findings.stop_reasons = outcome.quality, outcome.stop_reasons
+    measure_idle(meter, config.protocol, "loaded, after")
+
+
+def measure_idle(meter: EnergyMeter, protocol: ProtocolConfig, label: str) -> None:
+    """A window in which this process does nothing, after a rest; none where the protocol has no idle baseline."""
+    if protocol.idle_s > 0:
+        time.sleep(protocol.cooldown_s)
+        with meter.window("idle", label=label):
+            time.sleep(protocol.idle_s)
 
 
 def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: bool = False) -> Record:
@@ -107,7 +120,10 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
         if isinstance(error, UserError) and not keep_bad_input:
             remove_folders(made)
             raise error
+        summary = summarise(meter.windows, config, findings.stop_reasons)
         status, reason = classify(error)
+        if status == "ok" and (doubts := invalid(summary, config.protocol)):
+            status, reason = "invalid", doubts
         log.info("ended: %s %s", status, reason)
         record = Record(
             status=status,
@@ -117,12 +133,13 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
             model=findings.model,
             data=findings.data,
             quality=findings.quality,
-            summary=summarise(meter.windows, config, findings.stop_reasons),
+            summary={**summary, "harness": own_cost(meter, time.perf_counter() - started)},
             energy_sources=[asdict(source) for source in meter.describe()],
             started_at=started_at.isoformat(timespec="seconds"),
             duration_s=time.perf_counter() - started,
             **identity(config),
         )
+        write_power(folder, meter)
         write_run(folder, record, meter.windows)
     return record
 
@@ -194,7 +211,12 @@ def write_run(folder: Path, record: Record, windows: list[Window]) -> None:
 def _meter(config: Config) -> Iterator[EnergyMeter]:
     """The run's meter over the sources that its options ask for."""
     sources = open_sources(config.energy, config.hardware)
-    meter = EnergyMeter(sources, synchronize, config.protocol.window_s)
+    limits = Limits(
+        shortest_s=config.protocol.window_s,
+        foreign_cpu_share=config.protocol.max_foreign_cpu_share,
+        temperature_drift_c=config.protocol.max_temperature_drift_c,
+    )
+    meter = EnergyMeter(sources, synchronize, limits)
     for source in meter.describe():
         log.info("energy: %s: %s, %s %s", source.component, source.method, source.source, source.detail)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Sequence
@@ -10,24 +11,26 @@ from typing import Any
 
 import torch
 
+from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
+from harness.energy.cpu_model import own_cpu_seconds
 from harness.energy.figure import Method
-from harness.energy.meter import Window
+from harness.energy.meter import EnergyMeter, Window
+from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import ratio, utilisation
 from harness.runner.precision import cuda_in_use
 from harness.stats.intervals import mean_interval
-
-# Repeats with these flags stay in windows.parquet and are left out of means; other flags are only reported.
-EXCLUDED = frozenset({"interrupted", "window_too_short"})
 
 
 def summarise(windows: Sequence[Window], config: Config, stop_reasons: dict[str, str]) -> dict[str, Any]:
     """Efficiency of each phase that has measured repeats, energy of each phase in all, and peak memory."""
     phases = {window.phase for window in windows if window.repeat is not None}
+    idle = idle_baseline(windows)
     return {
         "main_phase": config.task.main_phase,
+        "idle": vars(idle),
         "phases": {
-            phase: {**_phase(windows, phase, config), "stop_reason": stop_reasons.get(phase, "")}
+            phase: {**_phase(windows, phase, config, idle), "stop_reason": stop_reasons.get(phase, "")}
             for phase in sorted(phases)
         },
         "all_windows": {phase: _everything(windows, phase) for phase in sorted({w.phase for w in windows})},
@@ -38,7 +41,77 @@ def summarise(windows: Sequence[Window], config: Config, stop_reasons: dict[str,
     }
 
 
-def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, Any]:
+@dataclass(frozen=True)
+class IdleBaseline:
+    """Power of the loaded and idle machine, from the windows before and after the work.
+
+    Attributes:
+        unloaded_w, before_w, after_w: Mean power of each idle window in watts.
+        power_w: Mean of before and after; None where one is missing, or where they differ too much.
+        half_difference_w: Half of what they differ by: the uncertainty of `power_w`.
+        reason: Why there is no `power_w`.
+    """
+
+    unloaded_w: float | None
+    before_w: float | None
+    after_w: float | None
+    power_w: float | None
+    half_difference_w: float | None
+    reason: str
+
+
+# Net energy is void where the idle power before and after the work differ by more than this share.
+IDLE_MISMATCH = 0.05
+
+
+def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
+    """The idle baseline of a run."""
+    watts = {w.label: ratio(w.energy.value_j, w.duration_s) for w in windows if w.phase == "idle"}
+    unloaded, before, after = (watts.get(label) for label in ("unloaded", "loaded, before", "loaded, after"))
+    if before is None or after is None:
+        return IdleBaseline(unloaded, before, after, None, None, "no idle baseline before and after the work")
+    mean, half = (before + after) / 2, abs(before - after) / 2
+    if 2 * half > IDLE_MISMATCH * mean:
+        reason = f"idle_mismatch: {before:.1f} W before the work, {after:.1f} W after it"
+        return IdleBaseline(unloaded, before, after, None, half, reason)
+    return IdleBaseline(unloaded, before, after, mean, half, "")
+
+
+def _net(sums: _Sums, idle: IdleBaseline) -> dict[str, float | None]:
+    """Gross energy minus idle power x time, with the uncertainty of the baseline."""
+    if sums.energy_j is None or sums.duration_s is None or idle.power_w is None or idle.half_difference_w is None:
+        return {"net_energy_j": None, "net_energy_uncertainty_j": None, "net_joules_per_token": None}
+    net = sums.energy_j - idle.power_w * sums.duration_s
+    return {
+        "net_energy_j": net,
+        "net_energy_uncertainty_j": math.hypot(idle.half_difference_w * sums.duration_s, sums.quantisation_j),
+        "net_joules_per_token": ratio(net, sums.tokens),
+    }
+
+
+def invalid(summary: dict[str, Any], protocol: ProtocolConfig) -> str:
+    """Why a finished run must not be believed, or an empty string."""
+    for phase, values in summary["phases"].items():
+        if values["mfu"] is not None and values["mfu"] > 1:
+            return f"{phase}: {values['mfu']:.2f} of the hardware's peak FLOP/s is more than there is: check hardware="
+        short = {"window_too_short", "window_short_for_counter"} & set(values["flags"])
+        if protocol.refuse_short_windows and short:
+            return f"{phase}: {', '.join(sorted(short))}, which protocol={protocol.name} refuses"
+    return ""
+
+
+def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
+    """What the harness itself used: the sampler's CPU seconds, and the time outside all windows."""
+    inside = sum(window.duration_s for window in meter.windows)
+    return {
+        "sampler_cpu_s": meter.sampler.cpu_s,
+        "sampler_cpu_share": meter.sampler.cpu_s / duration_s,
+        "outside_windows_s": duration_s - inside,
+        "outside_windows_cpu_s": own_cpu_seconds() - sum(window.own_cpu_s for window in meter.windows),
+    }
+
+
+def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBaseline) -> dict[str, Any]:
     repeats = [window for window in windows if window.phase == phase and window.repeat is not None]
     used = [window for window in repeats if not EXCLUDED & set(window.flags)]
     sums = _Sums.over(used)
@@ -58,6 +131,7 @@ def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, A
         "mean_power_w": ratio(sums.energy_j, sums.duration_s),
         "joules_per_token": ratio(sums.energy_j, sums.tokens),
         **_token_interval(used, sums),
+        **_net(sums, idle),
         "joules_per_sample": ratio(sums.energy_j, sums.samples),
         "joules_per_byte": ratio(sums.energy_j, sums.text_bytes),
         "joules_per_byte_low": ratio(sums.low_j, sums.text_bytes),
@@ -79,6 +153,7 @@ class _Sums:
     energy_j: float | None
     low_j: float | None
     high_j: float | None
+    quantisation_j: float
 
     @classmethod
     def over(cls, windows: Sequence[Window]) -> _Sums:
@@ -92,6 +167,7 @@ class _Sums:
             energy_j=_sum([window.energy.value_j for window in windows]),
             low_j=_sum([window.energy.low_j for window in windows]),
             high_j=_sum([window.energy.high_j for window in windows]),
+            quantisation_j=math.hypot(*(window.energy.quantisation_j for window in windows)),
         )
 
 
@@ -101,20 +177,21 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, float | None]:
-    """95 % intervals of joules per token.
+    """95 % intervals of joules per token, in parts.
 
-    The narrow one (`_relative_ci_`) is random error alone, Student's t over repeats: it compares cells of one machine.
-    The wide one (`_ci_`) adds what is systematic: from the lower to the upper bound of each figure's origin.
+    `random`: Student's t over repeats, relative. `quantisation`: 1.96 standard uncertainties of the counters' updates
+    at the windows' edges, relative. `relative_half_width`: both, in quadrature; what counts between cells of a machine.
+    `ci_low`, `ci_high`: these, around the bounds of what is systematic (sensor gain, or the model's two curves).
     """
     costs = [ratio(window.energy.value_j, window.work.tokens) for window in used]
     interval = mean_interval([cost for cost in costs if cost is not None])
-    mean = ratio(sums.energy_j, sums.tokens)
     low, high = ratio(sums.low_j, sums.tokens), ratio(sums.high_j, sums.tokens)
-    names = ("relative_half_width", "ci_low", "ci_high")
-    if interval is None or mean is None or low is None or high is None:
+    quantisation = ratio(1.96 * sums.quantisation_j, sums.energy_j)
+    names = ("random", "quantisation", "relative_half_width", "ci_low", "ci_high")
+    if interval is None or low is None or high is None or quantisation is None:
         return {f"joules_per_token_{name}": None for name in names}
-    half = interval.relative_half_width
-    values = (half, low * (1 - half), high * (1 + half))
+    half = math.hypot(interval.relative_half_width, quantisation)
+    values = (interval.relative_half_width, quantisation, half, low * (1 - half), high * (1 + half))
     return {f"joules_per_token_{name}": value for name, value in zip(names, values, strict=True)}
 
 

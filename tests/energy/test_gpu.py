@@ -1,11 +1,11 @@
 import pytest
 
 from harness.energy.figure import Method
-from harness.energy.gpu import GpuSource
+from harness.energy.gpu import open_gpus
 
 
 def test_the_boards_that_the_run_uses_are_summed(nvml):
-    source = GpuSource.open(devices=2)
+    source = open_gpus([0, 1])
     state = source.begin()
     nvml.energy_mj[0] += 7_000
     nvml.energy_mj[1] += 5_500
@@ -16,7 +16,7 @@ def test_the_boards_that_the_run_uses_are_summed(nvml):
 
 
 def test_a_board_that_the_run_does_not_use_is_left_out(nvml):
-    source = GpuSource.open(devices=1)
+    source = open_gpus([0])
     state = source.begin()
     nvml.energy_mj[0] += 1_000
     nvml.energy_mj[1] += 9_000
@@ -24,7 +24,7 @@ def test_a_board_that_the_run_does_not_use_is_left_out(nvml):
 
 
 def test_windows_may_nest(nvml):
-    source = GpuSource.open(devices=1)
+    source = open_gpus([0])
     outer = source.begin()
     nvml.energy_mj[0] += 1_000
     inner = source.begin()
@@ -34,7 +34,7 @@ def test_windows_may_nest(nvml):
 
 
 def test_a_counter_that_did_not_move_is_unavailable_and_not_zero(nvml):
-    source = GpuSource.open(devices=2)
+    source = open_gpus([0, 1])
     state = source.begin()
     nvml.energy_mj[0] += 1_000
     [figure] = source.end(state, 0.01)
@@ -44,7 +44,7 @@ def test_a_counter_that_did_not_move_is_unavailable_and_not_zero(nvml):
 
 def test_a_counter_that_runs_backwards_is_unavailable(nvml):
     nvml.energy_mj[0] = 5_000
-    source = GpuSource.open(devices=1)
+    source = open_gpus([0])
     state = source.begin()
     nvml.energy_mj[0] = 4_000
     assert source.end(state, 1.0)[0].value_j is None
@@ -52,7 +52,7 @@ def test_a_counter_that_runs_backwards_is_unavailable(nvml):
 
 @pytest.mark.parametrize("when", ["before", "inside"])
 def test_a_lost_gpu_is_unavailable(nvml, when):
-    source = GpuSource.open(devices=1)
+    source = open_gpus([0])
     if when == "before":
         nvml.lost.add(0)
     state = source.begin()
@@ -63,15 +63,15 @@ def test_a_lost_gpu_is_unavailable(nvml, when):
 
 
 def test_too_few_gpus_are_named(nvml):
-    with pytest.raises(LookupError, match=r"sees 2 GPU\(s\), and the run uses 3"):
-        GpuSource.open(devices=3)
+    with pytest.raises(LookupError, match=r"sees 2 GPU\(s\), and the run uses number 2"):
+        open_gpus([0, 2])
 
 
 @pytest.mark.parametrize("visible", ["", "MIG-1234", "GPU-8f6d"])
 def test_devices_that_zeus_cannot_index_are_named(nvml, monkeypatch, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(LookupError, match="no GPU counter"):
-        GpuSource.open(devices=1)
+        open_gpus([0])
 
 
 def test_no_gpu_at_all_is_named(monkeypatch):
@@ -81,4 +81,4 @@ def test_no_gpu_at_all_is_named(monkeypatch):
     monkeypatch.setattr(gpu, "nvml_is_available", lambda: False)
     monkeypatch.setattr(gpu, "amdsmi_is_available", lambda: False)
     with pytest.raises(LookupError, match="no GPU counter"):
-        GpuSource.open(devices=1)
+        open_gpus([0])

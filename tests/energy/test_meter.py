@@ -9,6 +9,7 @@ from harness.energy.cpu_model import CpuModel
 from harness.energy.figure import Method
 from harness.energy.meter import EnergyMeter
 from harness.energy.rapl import RaplSource
+from harness.energy.validity import Limits
 
 
 def options(*overrides):
@@ -60,7 +61,7 @@ def test_an_error_inside_closes_the_window_as_interrupted(rapl):
 
 
 def test_a_repeat_shorter_than_the_protocols_window_is_flagged():
-    meter = EnergyMeter([], shortest_s=10.0)
+    meter = EnergyMeter([], limits=Limits(shortest_s=10.0))
     with meter.window("score", repeat=1):
         pass
     with meter.window("load"):

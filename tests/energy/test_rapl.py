@@ -52,7 +52,8 @@ def test_an_impossible_jump_is_refused(rapl):
     figure = by_component(source.end(state, 0.1))["cpu"]
     assert figure.value_j is None
     assert figure.method is Method.UNAVAILABLE
-    assert "more than it can draw" in figure.notes[0]
+    assert "moved by 100000 J, which it cannot draw" in figure.notes[0]
+    assert figure.flags == ("counter_jump",)
 
 
 def test_a_counter_that_disappears_leaves_no_figure_for_its_component(rapl):

@@ -1,0 +1,177 @@
+"""`EnergyMonitor`: energy of every stage and epoch of any Lightning Trainer, in one line.
+
+    trainer = pl.Trainer(callbacks=[EnergyMonitor()], ...)
+
+It needs nothing else of this project. Where the Trainer has several processes, each reads its own GPU, one process a
+node reads CPU packages and memory, and the figures are summed over processes: a CPU is counted once however many
+processes share it. Figures go to the Trainer's logger, and stay in `monitor.measurements`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import distributed
+
+from harness.energy.choose import cpu_source, gpu_source
+from harness.energy.figure import EnergyFigure, Method, total
+from harness.energy.meter import EnergyMeter, OpenWindow, Window
+from harness.energy.source import Source
+
+Sources = Callable[[pl.Trainer], Sequence[Source]]
+
+
+def sources_of_rank(trainer: pl.Trainer) -> list[Source]:
+    """This process's GPU, where it has one; and in the first process of a node, CPU packages and memory."""
+    sources: list[Source] = []
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        sources.append(gpu_source([device.index or 0]))
+    if trainer.local_rank == 0:
+        sources.append(cpu_source())
+    return sources
+
+
+class WindowCallback(pl.Callback):
+    """Opens and closes windows of a meter, and closes what is open when the Trainer fails.
+
+    Args:
+        meter: The meter; None until one is set.
+    """
+
+    def __init__(self, meter: EnergyMeter | None = None) -> None:
+        self.meter = meter
+        self._open: dict[str, OpenWindow] = {}
+
+    def open_window(self, key: str, phase: str, repeat: int | None = None, label: str = "") -> OpenWindow:
+        """Open a window under a key."""
+        assert self.meter is not None, "a meter is set before the first window"
+        self._open[key] = self.meter.begin(phase, repeat, label)
+        return self._open[key]
+
+    def close_window(self, key: str, ok: bool = True) -> Window | None:
+        """Close the window under a key; None if there is none."""
+        window = self._open.pop(key, None)
+        if window is None:
+            return None
+        assert self.meter is not None, "a window was opened by a meter"
+        return self.meter.end(window, ok)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Close every open window as interrupted."""
+        for key in list(self._open):
+            self.close_window(key, ok=False)
+
+
+class EnergyMonitor(WindowCallback):
+    """Energy of each stage and each training epoch.
+
+    Validation inside a fit has windows of its own, beside the epoch's; the epoch's energy includes it.
+
+    Args:
+        sources: What each process reads; by default its GPU, and once a node the CPU.
+
+    Attributes:
+        measurements: One row a stage or epoch, summed over processes: stage, epoch, duration_s, `<component>_energy_j`,
+            total_energy_j with its bounds, energy_method, flags. A missing reading is None.
+    """
+
+    def __init__(self, sources: Sources = sources_of_rank) -> None:
+        super().__init__()
+        self._sources = sources
+        self.measurements: list[dict[str, Any]] = []
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Open this process's sources."""
+        self.meter = EnergyMeter(self._sources(trainer), _synchronize)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Release this process's sources."""
+        if self.meter is not None:
+            self.meter.close()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin the training stage."""
+        self.open_window("train", "train")
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """End the training stage."""
+        self._record(trainer, "train", None)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin an epoch."""
+        self.open_window("epoch", "train", label=f"epoch {trainer.current_epoch}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """End an epoch."""
+        self._record(trainer, "epoch", trainer.current_epoch)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin a validation."""
+        self.open_window("validate", "score")
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """End a validation."""
+        self._record(trainer, "validate", trainer.current_epoch)
+
+    def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin the test stage."""
+        self.open_window("test", "score")
+
+    def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """End the test stage."""
+        self._record(trainer, "test", None)
+
+    def on_predict_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin the prediction stage."""
+        self.open_window("predict", "score")
+
+    def on_predict_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """End the prediction stage."""
+        self._record(trainer, "predict", None)
+
+    def _record(self, trainer: pl.Trainer, key: str, epoch: int | None) -> None:
+        window = self.close_window(key)
+        if window is None:
+            return
+        figures = [figure for rank in _gathered(window.figures) for figure in rank]
+        row = {"stage": key, "epoch": epoch, "duration_s": window.duration_s, **energy_row(figures)}
+        self.measurements.append({**row, "flags": ",".join(window.flags)})
+        if trainer.logger is not None and trainer.is_global_zero:
+            numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+            metrics = {f"{key}/{name}": value for name, value in numbers.items()}
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=trainer.global_step)
+
+
+def energy_row(figures: Sequence[EnergyFigure]) -> dict[str, Any]:
+    """Energy by component and in all, summed over processes; a component that any process lacks is None."""
+    summed = total(figures)
+    row: dict[str, Any] = {}
+    for component in dict.fromkeys(figure.component for figure in figures):
+        part = total([figure for figure in figures if figure.component == component])
+        row[f"{component}_energy_j"] = part.value_j
+    return {
+        **row,
+        "total_energy_j": summed.value_j,
+        "total_energy_low_j": summed.low_j,
+        "total_energy_high_j": summed.high_j,
+        "energy_method": Method(summed.method).value,
+    }
+
+
+def _gathered(figures: tuple[EnergyFigure, ...]) -> list[tuple[EnergyFigure, ...]]:
+    """The figures of every process."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [figures]
+    gathered: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, figures)
+    return gathered
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()

@@ -1,0 +1,64 @@
+"""Systems on a chip through Zeus: Apple silicon and NVIDIA Jetson. Zeus gives them in millijoules."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from harness.energy.figure import EnergyFigure, Sensor, unavailable
+from harness.energy.source import SourceInfo
+
+# Parts of an Apple chip that do not contain one another. A Jetson gives its own total.
+_PARTS = ("cpu_total_mj", "gpu_mj", "gpu_sram_mj", "dram_mj", "ane_mj")
+
+# No published validation of these sensors is known to us: 10 % is assumed.
+GAIN = 0.10
+
+
+class SocSource:
+    """Energy source: the whole chip."""
+
+    def __init__(self, soc: Any) -> None:
+        self._soc = soc
+        self._keys = map("window-{}".format, itertools.count())
+        self._sensor = Sensor("soc", f"{type(soc).__name__} through Zeus", "system on a chip", GAIN)
+
+    @classmethod
+    def open(cls) -> SocSource:
+        """Find the chip.
+
+        Raises:
+            LookupError: If this machine is none that Zeus knows.
+        """
+        from zeus.device.soc import get_soc
+        from zeus.device.soc.common import ZeusSoCInitError
+
+        try:
+            return cls(get_soc())
+        except ZeusSoCInitError as error:
+            raise LookupError(str(error)) from error
+
+    def describe(self) -> list[SourceInfo]:
+        """One line for the chip."""
+        return [SourceInfo.of(self._sensor)]
+
+    def begin(self) -> str:
+        """Open a window of Zeus's."""
+        key = next(self._keys)
+        self._soc.begin_window(key, restart=False)
+        return key
+
+    def end(self, state: str, duration_s: float) -> list[EnergyFigure]:
+        """Joules of the chip: its own total, or the sum of its parts."""
+        measured = self._soc.end_window(state)
+        total_mj = getattr(measured, "total_energy_mj", None)
+        parts = [getattr(measured, name, None) for name in _PARTS]
+        known = [total_mj] if total_mj is not None else [part for part in parts if part is not None]
+        joules = sum(known) / 1000
+        if joules <= 0:
+            reason = "the chip gave no energy for the window"
+            return [unavailable("soc", self._sensor.source, reason, "counter_stuck")]
+        return [self._sensor.figure(joules, duration_s)]
+
+    def close(self) -> None:
+        """Nothing to release."""

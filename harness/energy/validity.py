@@ -1,0 +1,106 @@
+"""What makes a window doubtful, as reason codes. A flagged window stays in the raw rows.
+
+| flag | meaning |
+|---|---|
+| `interrupted` | an error ended the window; excluded from means |
+| `window_too_short` | shorter than the protocol's window; excluded from means |
+| `window_short_for_counter` | one update of a counter is more than 5 % of the window's energy |
+| `counter_lost`, `counter_stuck`, `counter_jump` | a counter failed, stood still, or moved impossibly: no figure |
+| `contended_host`, `foreign_gpu_process` | somebody else used the machine |
+| `throttled` | the board lowered its clocks at a limit of power or temperature |
+| `temperature_drift`, `clock_drift` | temperature or clock differ between the window's first and last second |
+| `trace_differs`, `trace_inconsistent` | counter and integrated power differ by more than 5 %, 10 % |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from harness.energy.figure import EnergyFigure, Method
+from harness.energy.trace import PowerSampler, Sample, hold_energy_j
+
+# Repeats with these flags stay in windows.parquet and are left out of means; other flags are only reported.
+EXCLUDED = frozenset({"interrupted", "window_too_short"})
+
+TRACE_DIFFERS = 0.05
+TRACE_INCONSISTENT = 0.10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a window is flagged.
+
+    Attributes:
+        shortest_s: Shortest measured repeat in seconds.
+        foreign_cpu_share: Largest share of the machine's CPU seconds that others may use.
+        temperature_drift_c: Largest change of temperature in degrees Celsius from the first to the last second.
+        clock_drift: Largest relative change of the mean clock from the first to the last second.
+    """
+
+    shortest_s: float = 0.0
+    foreign_cpu_share: float = 0.05
+    temperature_drift_c: float = 10.0
+    clock_drift: float = 0.05
+
+
+def trace_flags(
+    sampler: PowerSampler, figures: Sequence[EnergyFigure], start_s: float, end_s: float, limits: Limits
+) -> Iterator[str]:
+    """Flags that need the trace: drift of temperature and clock, and counters against integrated power."""
+    samples = [sample for sample in list(sampler.samples) if start_s <= sample.time_s <= end_s]
+    if _drift(samples, "temperature_c", start_s, end_s) > limits.temperature_drift_c:
+        yield "temperature_drift"
+    if _drift(samples, "clock_mhz", start_s, end_s, relative=True) > limits.clock_drift:
+        yield "clock_drift"
+    for figure in figures:
+        difference = trace_difference(sampler, figure, start_s, end_s)
+        if difference is not None and difference > TRACE_INCONSISTENT:
+            yield "trace_inconsistent"
+        elif difference is not None and difference > TRACE_DIFFERS:
+            yield "trace_differs"
+
+
+def trace_difference(sampler: PowerSampler, figure: EnergyFigure, start_s: float, end_s: float) -> float | None:
+    """Relative difference of a counter from the integral of an independent power reading; None where there is none.
+
+    Only GPUs have one: RAPL's power is itself the counter's difference.
+    """
+    if figure.component != "gpu" or figure.method is not Method.MEASURED_COUNTER or figure.value_j is None:
+        return None
+    names = {sample.component for sample in list(sampler.samples) if sample.component.startswith("gpu")}
+    integrals = []
+    for name in names:
+        samples = sampler.between(name, start_s, end_s)
+        known = [(sample.time_s, sample.watts) for sample in samples if sample.watts is not None]
+        if len(known) < 10:
+            return None
+        integrals.append(hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s))
+    total = sum(joules for joules in integrals if joules is not None)
+    return abs(figure.value_j - total) / figure.value_j if integrals and total else None
+
+
+def _drift(
+    samples: Sequence[Sample],
+    quantity: Literal["temperature_c", "clock_mhz"],
+    start_s: float,
+    end_s: float,
+    relative: bool = False,
+) -> float:
+    """Largest change over components between the means of the first and the last second; 0 without two seconds."""
+    largest = 0.0
+    for name in {sample.component for sample in samples}:
+        own = [sample for sample in samples if sample.component == name]
+        first = _known(own, quantity, start_s, start_s + 1)
+        last = _known(own, quantity, end_s - 1, end_s)
+        if end_s - start_s >= 2 and first and last:
+            change = abs(fmean(last) - fmean(first))
+            largest = max(largest, change / fmean(first) if relative else change)
+    return largest
+
+
+def _known(samples: Sequence[Sample], quantity: str, start_s: float, end_s: float) -> list[float]:
+    values = [getattr(sample, quantity) for sample in samples if start_s <= sample.time_s <= end_s]
+    return [value for value in values if value is not None]

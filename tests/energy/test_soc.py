@@ -1,0 +1,50 @@
+import types
+
+import pytest
+
+from harness.energy.choose import cpu_source
+from harness.energy.soc import SocSource
+
+
+class Chip:
+    """A Zeus SoC that answers each window with the same measurement."""
+
+    def __init__(self, **millijoules):
+        self._measurement = types.SimpleNamespace(**millijoules)
+        self._open = set()
+
+    def begin_window(self, key, restart):
+        self._open.add(key)
+
+    def end_window(self, key):
+        self._open.remove(key)
+        return self._measurement
+
+
+@pytest.mark.parametrize(
+    ("millijoules", "joules"),
+    [
+        ({"cpu_total_mj": 3000, "gpu_mj": 1500, "dram_mj": 500, "ane_mj": 0, "gpu_sram_mj": None}, 5.0),
+        ({"total_energy_mj": 7000.0, "cpu_energy_mj": 3000.0, "gpu_energy_mj": 2000.0}, 7.0),
+    ],
+)
+def test_millijoules_become_joules_and_parts_are_counted_once(millijoules, joules):
+    source = SocSource(Chip(**millijoules))
+    outer, inner = source.begin(), source.begin()
+    assert source.end(inner, 1.0)[0].value_j == pytest.approx(joules)
+    [figure] = source.end(outer, 1.0)
+    assert figure.value_j == pytest.approx(joules)
+    assert figure.component == "soc"
+
+
+def test_a_chip_that_gives_nothing_is_unavailable_and_not_zero():
+    source = SocSource(Chip(cpu_total_mj=None, gpu_mj=None))
+    [figure] = source.end(source.begin(), 1.0)
+    assert figure.value_j is None
+
+
+def test_a_chip_takes_the_place_of_the_cpu(monkeypatch):
+    from zeus.device import soc
+
+    monkeypatch.setattr(soc, "_soc", Chip(total_energy_mj=1.0))
+    assert isinstance(cpu_source(), SocSource)
