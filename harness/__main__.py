@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--venue", default="neurips", help="width of the figures")
     doctor = commands.add_parser("doctor", help="what this machine can measure", parents=[common])
     doctor.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="hardware= and energy=, as for run")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 

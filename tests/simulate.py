@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Load:
     def joules(self, start: float, end: float) -> float:
         """The truth."""
         edges = [start, *[moment for moment, _ in self.steps if start < moment < end], end]
-        return sum(self.watts(a) * (b - a) for a, b in zip(edges, edges[1:], strict=False))
+        return sum(self.watts(a) * (b - a) for a, b in pairwise(edges))
 
     def counter_j(self, moment: float) -> float:
         """What the counter shows: the energy up to its last update, through its gain."""
@@ -163,7 +164,9 @@ def drive_nvml(nvml: SimulatedNvml, clock: VirtualClock, loads: list[Load]) -> N
     nvml.energy_mj = Energies()  # type: ignore[assignment]
 
 
-def drive_rapl(rapl: SimulatedRapl, clock: VirtualClock, loads: dict[str, Load], monkeypatch: pytest.MonkeyPatch) -> None:
+def drive_rapl(
+    rapl: SimulatedRapl, clock: VirtualClock, loads: dict[str, Load], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Let each zone's counter follow a load when it is read, and wrap at its range."""
     read = Path.read_text
     paths = {rapl.counter(zone): load for zone, load in loads.items()}

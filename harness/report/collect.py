@@ -50,7 +50,38 @@ def collect(study: Path) -> Collected:
     if not records:
         raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
     runs = pd.DataFrame([row(record) for record in records.values()], columns=[metric.name for metric in METRICS])
-    return Collected(runs, records, left_out)
+    return Collected(with_ratios(runs), records, left_out)
+
+
+# Runs that agree in all of these differ in nothing that would not cancel in the ratio of their energies.
+COMPARABLE = [
+    "task",
+    "data",
+    "tokenizer",
+    "device_name",
+    "environment_fingerprint",
+    "energy_method",
+    "energy_components",
+]
+
+
+def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
+    """Add joules per token over those of the cheapest comparable run, with the interval of random error alone.
+
+    The scale of a sensor, or of the modelled CPU, is common to comparable runs and cancels.
+    """
+    runs = runs.copy()
+    cost, half = runs["joules_per_token"].astype(float), runs["joules_per_token_relative_half_width"].astype(float)
+    for _, group in runs[cost.notna()].groupby(COMPARABLE, dropna=False):
+        costs = cost[group.index]
+        cheapest = costs == costs.min()
+        ratio = costs / costs.min()
+        spread = (half[group.index] ** 2 + float(half[group.index][cheapest].iloc[0]) ** 2) ** 0.5
+        spread[cheapest] = 0.0
+        runs.loc[group.index, "energy_ratio"] = ratio
+        runs.loc[group.index, "energy_ratio_ci_low"] = ratio * (1 - spread)
+        runs.loc[group.index, "energy_ratio_ci_high"] = ratio * (1 + spread)
+    return runs
 
 
 def _checked(record: dict[str, Any] | None) -> dict[str, Any]:
@@ -63,7 +94,7 @@ def _checked(record: dict[str, Any] | None) -> dict[str, Any]:
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as one row; what it lacks is None."""
     main = record.get("summary", {}).get("main_phase", "")
-    return {metric.name: _dig(record, metric.path.replace("{main}", main)) for metric in METRICS}
+    return {metric.name: _dig(record, metric.path.replace("{main}", main)) for metric in METRICS if metric.path}
 
 
 def _dig(record: Mapping[str, Any], path: str) -> Any:

@@ -108,6 +108,27 @@ def test_doctor_says_what_is_read_and_what_is_assumed(capsys):
     assert "cpu_tdp_w" in out
 
 
+def test_doctor_as_json_and_with_counters(rapl, capsys):
+    import json
+
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {source["component"] for source in told["sources"]} == {"cpu", "dram"}
+    assert {source["method"] for source in told["sources"]} == {"measured_counter"}
+    assert told["quiet"] == (told["foreign_cpu_share"] <= 0.05)
+
+
+def test_doctor_shows_a_gpu_that_the_configuration_does_not_use(nvml, capsys):
+    assert main(["doctor", "energy=modelled"]) == 0
+    assert "1 x Simulated GPU" in capsys.readouterr().out
+
+
+def test_a_spawned_helper_that_imports_the_entry_point_again_does_nothing():
+    code = "import runpy; runpy.run_module('harness', run_name='__mp_main__', alter_sys=True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
+
+
 def test_completion_is_hydras(tmp_path):
     environment = {**os.environ, "COMP_LINE": "joulebench model=gpt-n", "COMP_POINT": "22"}
     done = joulebench("-sc", "query=bash", env=environment)

@@ -47,8 +47,13 @@ def test_the_truth_is_inside_the_interval_in_200_trials(clock, nvml, rapl, monke
         path.write_text(str(rapl.range_uj))
     covered = 0
     for _ in range(200):
-        gpus = [a_load(generator, generator.uniform(0.95, 1.05), generator.choice([0.02, 0.1]), (60, 700)) for _ in range(2)]
-        zones = {name: a_load(generator, generator.uniform(0.95, 1.05), 0.001, (20, 250)) for name in ("package-0", "package-1")}
+        gpus = [
+            a_load(generator, generator.uniform(0.95, 1.05), generator.choice([0.02, 0.1]), (60, 700)) for _ in range(2)
+        ]
+        zones = {
+            name: a_load(generator, generator.uniform(0.95, 1.05), 0.001, (20, 250))
+            for name in ("package-0", "package-1")
+        }
         zones["psys"] = a_load(generator, 1.0, 0.001, (300, 900))
         zones["dram"] = a_load(generator, 1 + RAPL_GAIN["dram"] * generator.uniform(-1, 1), 0.001, (5, 40))
         clock.now = START + float(generator.uniform(1, 50))
@@ -58,7 +63,9 @@ def test_the_truth_is_inside_the_interval_in_200_trials(clock, nvml, rapl, monke
             meter = EnergyMeter([open_gpus([0, 1]), RaplSource.open()])
             window, start, end = measured(clock, meter, float(generator.uniform(0.5, 20)))
             meter.close()
-        truth = sum(load.joules(start, end) for load in [*gpus, *[zones[n] for n in ("package-0", "package-1", "dram")]])
+        truth = sum(
+            load.joules(start, end) for load in [*gpus, *[zones[n] for n in ("package-0", "package-1", "dram")]]
+        )
         energy = window.energy
         assert energy.components == ("gpu", "cpu", "dram")
         covered += energy.low_j <= truth <= energy.high_j

@@ -218,3 +218,22 @@ def test_numbers_as_printed(value, metric, text):
 
 def test_latex_is_escaped():
     assert escape_latex("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"
+
+
+def test_ratios_by_hand(study):
+    runs = collect(study(*GRID)).runs.set_index("run_id")
+    assert runs.loc["gpt-nano-bf16-b8", "energy_ratio"] == 1.0
+    assert runs.loc["gpt-nano-bf16-b8", "energy_ratio_ci_low"] == 1.0
+    dear = runs.loc["gpt-nano-fp32-b1"]
+    assert dear["energy_ratio"] == pytest.approx(0.02 / 0.006)
+    spread = (0.03**2 + 0.03**2) ** 0.5
+    assert dear["energy_ratio_ci_low"] == pytest.approx(0.02 / 0.006 * (1 - spread))
+    assert dear["energy_ratio_ci_high"] == pytest.approx(0.02 / 0.006 * (1 + spread))
+
+
+def test_runs_of_different_machines_or_methods_are_not_compared(study):
+    other = record("other", cost=0.5, device_name="CPU Y")
+    measured = {**record("measured", cost=0.3), "summary": _measured(record(cost=0.3)["summary"])}
+    runs = collect(study(*GRID, other, measured)).runs.set_index("run_id")
+    assert runs.loc["other-fp32-b1", "energy_ratio"] == 1.0
+    assert runs.loc["measured-fp32-b1", "energy_ratio"] == 1.0

@@ -4,7 +4,7 @@ from harness.config.compose import compose_cell
 from harness.energy.figure import EnergyFigure, Method
 from harness.energy.meter import Window, Work
 from harness.runner.repeats import cost_per_token, repeat_until_precise
-from harness.runner.summary import summarise
+from harness.runner.summary import invalid, summarise
 
 
 def window(joules=10.0, tokens=100, seconds=2.0, repeat=1, phase="score", flags=(), spread=0.1):
@@ -96,3 +96,58 @@ def test_one_missing_reading_leaves_the_sum_empty():
 def test_utilisation_needs_a_peak():
     assert summary([window(), window()])["mfu"] is None
     assert summary([window(), window()], "hardware.peak_flops.float32=1e9")["mfu"] == pytest.approx(0.5)
+
+
+def idle(label, watts):
+    figure = EnergyFigure("cpu", watts * 10, watts * 10, watts * 10, Method.MEASURED_COUNTER, "s", "c")
+    return Window("idle", None, 0.0, 10.0, 0.0, 0.0, Work(), (figure,), (), label)
+
+
+def test_net_energy_by_hand():
+    windows = [
+        idle("unloaded", 2.0),
+        idle("loaded, before", 2.9),
+        idle("loaded, after", 3.0),
+        window(10.0),
+        window(12.0),
+    ]
+    result = summarise(windows, compose_cell([]).config, {})
+    assert result["idle"]["power_w"] == pytest.approx(2.95)
+    phase = result["phases"]["score"]
+    assert phase["net_energy_j"] == pytest.approx(22 - 2.95 * 4)
+    assert phase["net_energy_uncertainty_j"] == pytest.approx(0.05 * 4)
+    assert phase["net_joules_per_token"] == pytest.approx((22 - 2.95 * 4) / 200)
+    assert phase["total_energy_j"] == pytest.approx(22)
+
+
+def test_net_energy_is_void_where_the_baselines_differ_or_are_missing():
+    apart = summarise(
+        [idle("loaded, before", 2.0), idle("loaded, after", 3.0), window(), window()], compose_cell([]).config, {}
+    )
+    assert apart["phases"]["score"]["net_energy_j"] is None
+    assert "idle_mismatch" in apart["idle"]["reason"]
+    assert summary([window(), window()])["net_energy_j"] is None
+
+
+def test_more_than_the_peak_is_invalid():
+    config = compose_cell(["hardware.peak_flops.float32=1e8"]).config
+    reason = invalid(summarise([window(), window()], config, {}), config.protocol)
+    assert "5.00 of the hardware's peak" in reason
+    assert invalid(summarise([window(), window()], compose_cell([]).config, {}), config.protocol) == ""
+
+
+def test_short_windows_are_flagged_or_refused_by_protocol():
+    windows = [window(), window(), window(flags=["window_short_for_counter"])]
+    for protocol_name, refused in (("smoke", False), ("publication", True)):
+        config = compose_cell([f"protocol={protocol_name}"]).config
+        reason = invalid(summarise(windows, config, {}), config.protocol)
+        assert ("which protocol=publication refuses" in reason) == refused
+
+
+def test_quantisation_widens_the_interval():
+    figure = EnergyFigure("gpu", 10.0, 9.0, 11.0, Method.MEASURED_COUNTER, "s", "c", quantisation_j=0.5)
+    windows = [Window("score", n, 0.0, 1.0, 0.0, 0.0, Work(tokens=10), (figure,), ()) for n in (1, 2, 3, 4)]
+    phase = summarise(windows, compose_cell([]).config, {})["phases"]["score"]
+    assert phase["joules_per_token_random"] == 0.0
+    assert phase["joules_per_token_quantisation"] == pytest.approx(1.96 * (0.5 * 2) / 40)  # sqrt(4) x 0.5 J of 40 J
+    assert phase["joules_per_token_relative_half_width"] == pytest.approx(1.96 / 40)

@@ -1,0 +1,40 @@
+"""Whether the machine is quiet enough to measure now."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from harness.energy.cpu_model import own_cpu_seconds
+from harness.energy.meter import machine_cpu_seconds
+
+
+@dataclass(frozen=True)
+class Quietness:
+    """What others do to this machine right now.
+
+    Attributes:
+        foreign_cpu_share: Share of the machine's CPU seconds that others used while we watched.
+        watched_s: For how long.
+        limit: The largest share that the protocol lets pass.
+    """
+
+    foreign_cpu_share: float
+    watched_s: float
+    limit: float
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a window measured now would not be flagged contended_host."""
+        return self.foreign_cpu_share <= self.limit
+
+
+def watch(limit: float, seconds: float = 1.0) -> Quietness:
+    """Watch the machine for a moment."""
+    own, everyone, started = own_cpu_seconds(), machine_cpu_seconds(), time.perf_counter()
+    time.sleep(seconds)
+    watched = time.perf_counter() - started
+    foreign = machine_cpu_seconds() - everyone - (own_cpu_seconds() - own)
+    share = max(0.0, foreign) / (watched * (os.cpu_count() or 1))
+    return Quietness(share, watched, limit)
