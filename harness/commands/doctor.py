@@ -11,8 +11,9 @@ from typing import Any
 from harness.config.compose import compose_cell
 from harness.config.schema import Config
 from harness.energy.choose import gpu_source, open_sources
-from harness.energy.cpu_model import cpu_name, find_tdp
+from harness.energy.cpu_model import find_tdp
 from harness.energy.figure import Method
+from harness.energy.host import cpu_name
 from harness.energy.quiet import Quietness, watch
 from harness.energy.source import Source, SourceInfo
 

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.config.platform import EnergyConfig, HardwareConfig
-from harness.energy.cpu_model import CpuModel, cpu_name, find_tdp
+from harness.energy.cpu_model import CpuModel, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
 from harness.energy.gpu import open_gpus
+from harness.energy.host import cpu_name
 from harness.energy.rapl import CounterError, RaplSource
 from harness.energy.soc import SocSource
 from harness.energy.source import Source, SourceInfo

@@ -7,25 +7,22 @@ load curves, evaluated at the load that this process causes, so that a neighbour
 * upper: the Teads curve, P = TDP * (0.12, 0.32, 0.75, 1.02) at loads of 0, 10, 50 and 100 %, linear in between
   (B. Davy, "Estimating AWS EC2 Instances Power Consumption", Teads Engineering, 2021).
 
-u is this process's CPU seconds over the CPU seconds that this machine offers. TDP is scaled by the hardware threads
-that this machine sees. A CPU that the table does not know has an interval of TDP as well: the smallest and largest TDP
-per hardware thread in the table.
+u is this process's CPU seconds over the CPU seconds that others left it: a neighbour stretches the window, and what it
+uses is taken off the window's length, so that neither its load nor the idling during it is billed here. TDP is scaled
+by the hardware threads that this machine sees. A CPU that the table does not know has an interval of TDP as well: the
+smallest and largest TDP per hardware thread in the table.
 """
 
 from __future__ import annotations
 
 import bisect
 import csv
-import platform
-import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-
-import psutil
 
 from harness.energy.figure import EnergyFigure, Method
+from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import SourceInfo
 
 TEADS_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
@@ -54,17 +51,6 @@ class ThermalDesignPower:
 
 
 @cache
-def cpu_name() -> str:
-    """The CPU's marketing name, as the operating system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-@cache
 def _tdp_table() -> list[tuple[str, float, int]]:
     text = files("harness.energy").joinpath("cpu_tdp.csv").read_text()
     return [(row["model"], float(row["tdp_w"]), int(row["threads"])) for row in csv.DictReader(text.splitlines())]
@@ -84,18 +70,6 @@ def find_tdp(name: str, threads: int, given_w: float | None = None) -> ThermalDe
     low, high = min(per_thread), max(per_thread)
     origin = f"TDP of '{name}' unknown: {low:.2g} to {high:.2g} W per hardware thread assumed, {threads} seen"
     return ThermalDesignPower(low * threads, high * threads, origin)
-
-
-def own_cpu_seconds() -> float:
-    """CPU seconds, user and system, of this process and its living children."""
-    seconds = time.process_time()
-    for child in psutil.Process().children(recursive=True):
-        try:
-            used = child.cpu_times()
-        except psutil.Error:
-            continue
-        seconds += used.user + used.system
-    return seconds
 
 
 class CpuModel:
@@ -120,16 +94,19 @@ class CpuModel:
         remedy = "set hardware.cpu_tdp_w, or give this process read access to RAPL"
         return [SourceInfo("cpu", self.source, Method.MODELLED, self.covers, detail=self._tdp.origin, remedy=remedy)]
 
-    def begin(self) -> float:
-        """CPU seconds used so far."""
-        return own_cpu_seconds()
+    def begin(self) -> tuple[float, float]:
+        """CPU seconds used so far, by this process and by everyone."""
+        return own_cpu_seconds(), machine_cpu_seconds()
 
-    def end(self, state: float, duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: tuple[float, float], duration_s: float) -> list[EnergyFigure]:
         """Energy in joules between the two curves; the value is the middle of the interval."""
-        load = min(1.0, max(0.0, (own_cpu_seconds() - state) / (self._threads * duration_s)))
+        own = own_cpu_seconds() - state[0]
+        foreign = max(0.0, machine_cpu_seconds() - state[1] - own)
+        available_s = max(duration_s - foreign / self._threads, own / self._threads)
+        load = min(1.0, own / (self._threads * available_s))
         bounds = (lower_curve(load), upper_curve(load))
-        low = min(bounds) * self._tdp.low_w * duration_s
-        high = max(bounds) * self._tdp.high_w * duration_s
+        low = min(bounds) * self._tdp.low_w * available_s
+        high = max(bounds) * self._tdp.high_w * available_s
         notes = (self._tdp.origin, self._reason)
         return [
             EnergyFigure("cpu", (low + high) / 2, low, high, Method.MODELLED, self.source, self.covers, notes=notes)

@@ -14,10 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
-from harness.energy.cpu_model import own_cpu_seconds
 from harness.energy.figure import EnergyFigure, TotalEnergy, total
+from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import Sampled, Source, SourceInfo
 from harness.energy.trace import PERIOD_S, PowerSampler
 from harness.energy.validity import Limits, trace_flags
@@ -115,8 +113,8 @@ class EnergyMeter:
     def begin(self, phase: str, repeat: int | None = None, label: str = "") -> OpenWindow:
         """Open a window."""
         self._synchronize()
-        states = [source.begin() for source in self._sources]
         own, everyone = own_cpu_seconds(), machine_cpu_seconds()
+        states = [source.begin() for source in self._sources]  # Last, so that nothing lies between it and the clock.
         return OpenWindow(phase, repeat, time.perf_counter(), own, everyone, states, label)
 
     def end(self, window: OpenWindow, ok: bool = True) -> Window:
@@ -176,11 +174,3 @@ class EnergyMeter:
         self.sampler.stop()
         for source in self._sources:
             source.close()
-
-
-def machine_cpu_seconds() -> float:
-    """CPU seconds that this machine has spent on anything but idling, stolen time included."""
-    times = psutil.cpu_times()
-    idle = times.idle + getattr(times, "iowait", 0.0)
-    guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    return float(sum(times) - idle - guest)

@@ -6,8 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from harness.energy.cpu_model import own_cpu_seconds
-from harness.energy.meter import machine_cpu_seconds
+from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import psutil
 
 from harness import __version__
 from harness.config.fingerprint import content_hash
-from harness.energy.cpu_model import cpu_name
+from harness.energy.host import cpu_name
 
 PACKAGES = (
     "torch",

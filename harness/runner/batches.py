@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,52 +15,67 @@ from harness.runner.module import Batch
 
 
 class ScoringBatches(Dataset[Batch]):
-    """The windows of a text in batches; asked for more than there are, it starts over.
+    """The windows of a text in batches, each once.
 
     Args:
         windows: The text's windows.
-        batch_size: Windows in a batch; the last batch of a pass may be smaller.
-        count: Number of batches; None for one whole pass.
+        batch_size: Windows in a batch; the last batch may be smaller.
     """
 
-    def __init__(self, windows: ScoringWindows, batch_size: int, count: int | None = None) -> None:
+    def __init__(self, windows: ScoringWindows, batch_size: int) -> None:
         self._inputs = torch.split(torch.from_numpy(windows.inputs), batch_size)
         self._targets = torch.split(torch.from_numpy(windows.targets), batch_size)
-        self._count = len(self._inputs) if count is None else count
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._inputs)
 
     def __getitem__(self, index: int) -> Batch:
-        if index >= self._count:
-            raise IndexError(index)
-        return self._inputs[index % len(self._inputs)], self._targets[index % len(self._inputs)]
+        return self._inputs[index], self._targets[index]
 
-    def scored_tokens(self) -> int:
-        """Targets that are scored over all batches."""
-        return sum(int((self[index][1] != IGNORED).sum()) for index in range(len(self)))
+    def amount(self, batches: int) -> Amount:
+        """What the first `batches` batches hold; after the last one it starts over."""
+        passes, rest = divmod(batches, len(self))
+        counted = [*self._inputs * passes, *self._inputs[:rest]]
+        return Amount(
+            windows=sum(len(inputs) for inputs in counted),
+            positions=sum(inputs.numel() for inputs in counted),
+            scored_tokens=passes * self._scored(len(self)) + self._scored(rest),
+        )
 
-    def positions(self) -> int:
-        """Input positions over all batches, padding included: what the device computes."""
-        return sum(self[index][0].numel() for index in range(len(self)))
-
-    def samples(self) -> int:
-        """Windows over all batches."""
-        return sum(len(self[index][0]) for index in range(len(self)))
+    def _scored(self, batches: int) -> int:
+        return sum(int((targets != IGNORED).sum()) for targets in self._targets[:batches])
 
 
-class UntilWarm(IterableDataset[Batch]):
-    """Batches of a data set, over and over, until enough iterations and enough seconds have passed."""
+@dataclass(frozen=True)
+class Amount:
+    """Windows, input positions with padding (what the device computes), and targets that are scored."""
 
-    def __init__(self, batches: ScoringBatches, iterations: int, seconds: float) -> None:
+    windows: int
+    positions: int
+    scored_tokens: int
+
+
+class AtLeast(IterableDataset[Batch]):
+    """Whole batches, over and over, until enough iterations are served and enough seconds have passed.
+
+    Args:
+        batches: What to serve.
+        iterations: Smallest number of batches.
+        seconds: Shortest time.
+        elapsed_s: Seconds since the time began to count.
+    """
+
+    def __init__(
+        self, batches: ScoringBatches, iterations: int, seconds: float, elapsed_s: Callable[[], float]
+    ) -> None:
         self._batches = batches
         self._iterations = iterations
         self._seconds = seconds
+        self._elapsed_s = elapsed_s
         self.served = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        started = time.perf_counter()
-        while self.served < self._iterations or time.perf_counter() - started < self._seconds:
+        while self.served < self._iterations or self._elapsed_s() < self._seconds:
             yield self._batches[self.served % len(self._batches)]
             self.served += 1
 

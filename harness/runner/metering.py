@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from harness.config.platform import ProtocolConfig
 from harness.energy.callback import WindowCallback
-from harness.energy.meter import EnergyMeter, Work
+from harness.energy.meter import EnergyMeter, OpenWindow, Work
 
 Progress = Callable[[str, int, int | None], None]
 """Told after each iteration: phase, iterations done, iterations in all (None if open-ended)."""
@@ -31,6 +31,11 @@ class MeteredEvaluation(WindowCallback):
         self._phase = phase
         self._repeat = repeat
         self._work = work
+        self._window: OpenWindow | None = None
+
+    def elapsed_s(self) -> float:
+        """Seconds since the window was opened; 0 before."""
+        return 0.0 if self._window is None else time.perf_counter() - self._window.started
 
     def on_test_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Open the window."""
@@ -38,6 +43,7 @@ class MeteredEvaluation(WindowCallback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Close the window with the work that was done in it."""
+        assert self._window is not None, "it was opened when the epoch began"
         self._window.work = self._work()
         self.close_window("test")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from harness.config.platform import HardwareConfig, PrecisionConfig
-from harness.energy.cpu_model import cpu_name
+from harness.energy.host import cpu_name
 from harness.errors import Unsupported
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

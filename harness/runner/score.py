@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from harness.energy.meter import Window, Work
 from harness.errors import UserError
 from harness.metrics.flops import forward_flops_per_token
 from harness.metrics.language import bits_per_byte, perplexity
-from harness.runner.batches import ScoringBatches, UntilWarm
+from harness.runner.batches import AtLeast, ScoringBatches
 from harness.runner.metering import MeteredEvaluation, ReportProgress
 from harness.runner.module import LanguageModule
 from harness.runner.repeats import repeat_until_precise
@@ -24,9 +23,6 @@ from harness.runner.session import Session, TaskOutcome
 from harness.stats.intervals import ratio_interval
 
 DEFAULT_CONTEXT = 256
-
-# A window is planned this much longer than the protocol asks, so that a faster moment does not leave it short.
-FILL = 1.2
 
 
 def run_score(session: Session) -> TaskOutcome:
@@ -48,7 +44,7 @@ def score_text(session: Session, module: LanguageModule, scoring: ScoringConfig)
     scorer = _Scorer(session, module, windows)
     scorer.warm_up()
     nats = scorer.whole_text()
-    stop_reason = repeat_until_precise(session.config.protocol, scorer.measure_repeat)
+    stop_reason = repeat_until_precise(session.config.protocol, scorer.repeat)
     return _quality(session, scoring, windows, nats), stop_reason
 
 
@@ -69,56 +65,47 @@ def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows
     return scoring_windows(documents, session.model.tokenizer, context, scoring.stride or context)
 
 
-@dataclass
 class _Scorer:
-    session: Session
-    module: LanguageModule
-    windows: ScoringWindows
+    """Passes over the windows of a text, each in a window of the meter."""
+
+    def __init__(self, session: Session, module: LanguageModule, windows: ScoringWindows) -> None:
+        self._session = session
+        self._module = module
+        self._windows = windows
+        self._batches = ScoringBatches(windows, session.config.batch_size)
 
     def warm_up(self) -> None:
         """Run the protocol's warm-up."""
-        protocol = self.session.config.protocol
-        batches = UntilWarm(self._batches(), max(1, protocol.warmup_iterations), protocol.warmup_s)
-        self._test(batches, "warmup", None, lambda: Work(iterations=batches.served))
+        protocol = self._session.config.protocol
+        self._pass("warmup", None, max(1, protocol.warmup_iterations), protocol.warmup_s)
 
     def whole_text(self) -> list[float]:
         """Score every window once; returns the nats of each."""
-        self.measure("score", None, count=None)
-        return [float(value) for value in torch.cat(self.module.nats).cpu()]
+        self._pass("score", None, len(self._batches), 0.0)
+        return [float(value) for value in torch.cat(self._module.nats).cpu()]
 
-    def measure_repeat(self, repeat: int) -> Window:
-        """One repeat of as many whole batches as fill a window, by the pace of the last window."""
-        last = self.session.meter.windows[-1]
-        assert last.work.iterations is not None
-        batches = math.ceil(FILL * self.session.config.protocol.window_s * last.work.iterations / last.duration_s)
-        return self.measure("score", repeat, count=batches)
+    def repeat(self, number: int) -> Window:
+        """One repeat: as many whole batches as fill the protocol's window."""
+        return self._pass("score", number, 1, self._session.config.protocol.window_s)
 
-    def measure(self, phase: str, repeat: int | None, count: int | None) -> Window:
-        """One metered pass over `count` batches (None: all of the text)."""
-        batches = self._batches(count)
-        tokens = batches.scored_tokens()
-        shape, context = self.session.model.shape, self.windows.inputs.shape[1]
-        work = Work(
-            iterations=len(batches),
-            samples=batches.samples(),
-            tokens=tokens,
+    def _pass(self, phase: str, repeat: int | None, iterations: int, seconds: float) -> Window:
+        metering = MeteredEvaluation(self._session.meter, phase, repeat, lambda: self._work(loop.served))
+        loop = AtLeast(self._batches, iterations, seconds, metering.elapsed_s)
+        trainer = self._session.trainer([ReportProgress(phase, self._session.progress), metering])
+        trainer.test(self._module, DataLoader(loop, batch_size=None), verbose=False)
+        return self._session.meter.windows[-1]
+
+    def _work(self, iterations: int) -> Work:
+        amount = self._batches.amount(iterations)
+        flops = forward_flops_per_token(self._session.model.shape, self._windows.inputs.shape[1])
+        return Work(
+            iterations=iterations,
+            samples=amount.windows,
+            tokens=amount.scored_tokens,
             # A part of the text has its share of the bytes: what its tokens stand for, on average.
-            text_bytes=self.windows.text_bytes * tokens / self.windows.scored_tokens,
-            flops=float(forward_flops_per_token(shape, context) * batches.positions()),
+            text_bytes=self._windows.text_bytes * amount.scored_tokens / self._windows.scored_tokens,
+            flops=float(flops * amount.positions),
         )
-        return self._test(batches, phase, repeat, lambda: work)
-
-    def _batches(self, count: int | None = None) -> ScoringBatches:
-        return ScoringBatches(self.windows, self.session.config.batch_size, count)
-
-    def _test(self, batches: Any, phase: str, repeat: int | None, work: Any) -> Window:
-        callbacks = [
-            ReportProgress(phase, self.session.progress),
-            MeteredEvaluation(self.session.meter, phase, repeat, work),
-        ]
-        trainer = self.session.trainer(callbacks)
-        trainer.test(self.module, DataLoader(batches, batch_size=None), verbose=False)
-        return self.session.meter.windows[-1]
 
 
 def _quality(session: Session, scoring: ScoringConfig, windows: ScoringWindows, nats: list[float]) -> dict[str, Any]:

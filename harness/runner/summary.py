@@ -13,8 +13,8 @@ import torch
 
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.energy.cpu_model import own_cpu_seconds
 from harness.energy.figure import Method
+from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
 from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import ratio, utilisation

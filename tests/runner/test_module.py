@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from harness.config.task import OptimizerConfig
 from harness.data.tokens import IGNORED, ScoringWindows
-from harness.runner.batches import ScoringBatches, TrainingBatches, UntilWarm
+from harness.runner.batches import AtLeast, ScoringBatches, TrainingBatches
 from harness.runner.module import learning_rate_factor, window_nats
 
 SETTINGS = OptimizerConfig(
@@ -52,21 +52,26 @@ def windows(count=5, context=4):
     return ScoringWindows(inputs, targets, text_bytes=100, text_words=10)
 
 
-def test_a_pass_holds_every_window_once_and_a_longer_one_starts_over():
-    whole = ScoringBatches(windows(), batch_size=2)
-    assert len(whole) == 3
-    assert torch.cat([batch[0] for batch in whole]).tolist() == windows().inputs.tolist()
-    assert (whole.scored_tokens(), whole.positions(), whole.samples()) == (18, 20, 5)
-    longer = ScoringBatches(windows(), batch_size=2, count=4)
-    assert longer[3][0].tolist() == longer[0][0].tolist()
-    assert (longer.scored_tokens(), longer.samples()) == (26, 7)
+def test_a_pass_holds_every_window_once():
+    batches = ScoringBatches(windows(), batch_size=2)
+    assert len(batches) == 3
+    assert torch.cat([batches[index][0] for index in range(3)]).tolist() == windows().inputs.tolist()
 
 
-def test_warm_up_meets_iterations_and_seconds():
-    warm = UntilWarm(ScoringBatches(windows(), 2), iterations=7, seconds=0.0)
-    assert sum(1 for _ in warm) == warm.served == 7
-    warm = UntilWarm(ScoringBatches(windows(), 2), iterations=1, seconds=0.05)
-    assert sum(1 for _ in warm) > 1
+@pytest.mark.parametrize(("count", "amount"), [(1, (2, 8, 8)), (3, (5, 20, 18)), (4, (7, 28, 26)), (7, (12, 48, 44))])
+def test_what_some_batches_hold_by_hand(count, amount):
+    held = ScoringBatches(windows(), batch_size=2).amount(count)
+    assert (held.windows, held.positions, held.scored_tokens) == amount
+
+
+def test_a_loop_serves_whole_batches_until_iterations_and_seconds_are_met():
+    batches = ScoringBatches(windows(), 2)
+    loop = AtLeast(batches, iterations=7, seconds=0.0, elapsed_s=lambda: 0.0)
+    assert [len(inputs) for inputs, _ in loop] == [2, 2, 1, 2, 2, 1, 2]
+    assert loop.served == 7
+    clock = iter([0.0, 0.5, 0.9, 1.0])
+    loop = AtLeast(batches, iterations=1, seconds=1.0, elapsed_s=clock.__next__)
+    assert sum(1 for _ in loop) == loop.served == 4
 
 
 def test_training_targets_are_the_next_tokens(tmp_path):
