@@ -121,9 +121,9 @@ def test_a_busy_neighbour_is_flagged_and_not_billed(tiny, tmp_path):
     from harness.config.compose import compose_cell
     from harness.runner.run import execute
 
-    cell = compose_cell(
-        [*tiny, "protocol.window_s=1.0", "protocol.max_foreign_cpu_share=0.2", "hardware.cpu_tdp_w=100"]
-    )
+    # One thread: several would spin at their barriers while a neighbour holds a core, and that is time of their own.
+    short = ["protocol.window_s=1.0", "protocol.max_foreign_cpu_share=0.2"]
+    cell = compose_cell([*tiny, *short, "hardware.cpu_tdp_w=100", "hardware.threads=1"])
     alone = execute(cell, "", lambda *_: None)
     spinners = [orphan("while True: pass") for _ in range(os.cpu_count() or 1)]
     try:
@@ -133,6 +133,6 @@ def test_a_busy_neighbour_is_flagged_and_not_billed(tiny, tmp_path):
             os.kill(spinner, signal.SIGKILL)
     assert "contended_host" in beside.summary["phases"]["score"]["flags"]
     quiet, busy = (record.summary["phases"]["score"] for record in (alone, beside))
-    # The neighbour halves the throughput; the energy of a token may rise by what caches cost, not by its load.
-    assert busy["tokens_per_second"] < 0.85 * quiet["tokens_per_second"]
+    # The neighbour takes throughput; the energy of a token may rise by what caches cost, not by its load.
+    assert busy["tokens_per_second"] < 0.9 * quiet["tokens_per_second"]
     assert busy["joules_per_token"] < 1.35 * quiet["joules_per_token"]
