@@ -37,7 +37,7 @@ class SimulatedRapl:
         folder.mkdir(parents=True)
         (folder / "name").write_text(name)
         (folder / "max_energy_range_uj").write_text(str(self.range_uj))
-        (folder / "energy_uj").write_text("0")
+        (folder / "energy_uj").write_text("0" * 15)
 
     def counter(self, zone: str) -> Path:
         paths = {"package-0": "intel-rapl:0", "package-1": "intel-rapl:1", "psys": "intel-rapl:2",
@@ -47,7 +47,9 @@ class SimulatedRapl:
     def add_j(self, zone: str, joules: float) -> None:
         """Let a zone draw some energy; its counter wraps as the real one does."""
         path = self.counter(zone)
-        path.write_text(str(int((int(path.read_text()) + joules * 1e6) % self.range_uj)))
+        raised = int((int(path.read_text()) + joules * 1e6) % self.range_uj)
+        with path.open("r+b", buffering=0) as file:  # In place and in one piece: the sampler may read meanwhile.
+            file.write(b"%015d" % raised)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_completion_installs(tmp_path):
     [command] = [c for c in COMMANDS if c.startswith("eval")]
     inner = re.search(r"\$\((.*)\)", command)[1]
     script = subprocess.run(
-        ["python", "-m", "harness", *shlex.split(inner)[1:]], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "harness", *shlex.split(inner)[1:]], capture_output=True, text=True, check=True
     )
     assert "complete " in script.stdout
     assert subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=True).returncode == 0

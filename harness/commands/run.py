@@ -19,7 +19,8 @@ def main(options: argparse.Namespace) -> int:
         return 0
     check_cells([cell])
 
-    from harness.runner.run import execute, run_folder
+    from harness.runner.outcome import run_folder
+    from harness.runner.run import execute
 
     with LiveProgress(cells=1) as progress:
         progress.start_cell(cell.config)

@@ -9,14 +9,14 @@ import multiprocessing
 import signal
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from harness.config.compose import Cell
 from harness.record.record import Record
 from harness.runner.metering import Progress
-from harness.runner.run import execute, identity, run_folder, write_run
+from harness.runner.outcome import Started, identity, run_folder, write_run
+from harness.runner.run import execute
 
 
 class Worker:
@@ -32,7 +32,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: If the user stops the sweep; the cell's process is ended first.
         """
-        started_at, started = datetime.now(UTC), time.perf_counter()
+        started = Started.now()
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(sender, cell, command))
         process.start()
@@ -46,7 +46,7 @@ class Worker:
             raise
         if record is None:
             reason = f"the process {describe_exit(process.exitcode)} without a record; see run.log"
-            record = _lost(cell, command, reason, started_at, time.perf_counter() - started)
+            record = _lost(cell, command, reason, started)
         return record
 
 
@@ -86,15 +86,14 @@ def _work(sender: Connection[Any, Any], cell: Cell, command: str) -> None:
         sender.send(execute(cell, command, report, keep_bad_input=True))
 
 
-def _lost(cell: Cell, command: str, reason: str, started_at: datetime, seconds: float) -> Record:
+def _lost(cell: Cell, command: str, reason: str, started: Started) -> Record:
     record = Record(
         status="failed",
         reason=reason,
         overrides=list(cell.overrides),
         command=command,
-        started_at=started_at.isoformat(timespec="seconds"),
-        duration_s=seconds,
         **identity(cell.config),
+        **started.as_fields,
     )
     folder = run_folder(cell.config)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,51 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 
-from harness.config.compose import Cell, resolved_config
-from harness.config.fingerprint import fingerprint, run_id
+from harness.config.compose import Cell
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
 from harness.data.corpus import Corpus
 from harness.energy.choose import open_sources
-from harness.energy.meter import EnergyMeter, Window
+from harness.energy.meter import EnergyMeter
 from harness.energy.validity import Limits
-from harness.errors import Unsupported, UserError
+from harness.errors import UserError
 from harness.load import implementation
 from harness.models.loaded import LoadedModel
-from harness.record.environment import describe_environment, environment_fingerprint
-from harness.record.record import Record, Status, write_record
-from harness.record.windows import write_power, write_windows
+from harness.record.record import Record
+from harness.record.windows import write_power
 from harness.runner.folders import log_to, make_folder, remove_folders
 from harness.runner.metering import Progress
-from harness.runner.precision import DTYPES, device_name, require_supported, synchronize
+from harness.runner.outcome import Findings, Started, make_record, run_folder, stopped_by_user, write_run
+from harness.runner.precision import DTYPES, require_supported, synchronize
 from harness.runner.session import Session
-from harness.runner.summary import invalid, own_cost, summarise
 
 log = logging.getLogger("harness")
-
-
-@dataclass
-class Findings:
-    """What a run has found so far; whatever is here when it fails still reaches the record."""
-
-    model: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    quality: dict[str, Any] = field(default_factory=dict)
-    stop_reasons: dict[str, str] = field(default_factory=dict)
 
 
 def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, findings: Findings) -> None:
@@ -103,108 +85,24 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
         UserError: If the input is bad or the device cannot run it, and `keep_bad_input` is off; nothing is left behind.
         KeyboardInterrupt: If the user stops it; nothing is left behind.
     """
-    config = cell.config
-    folder = run_folder(config)
+    folder = run_folder(cell.config)
     made = make_folder(folder)
-    started_at, started = datetime.now(UTC), time.perf_counter()
-    with log_to(folder / "run.log"), _meter(config) as meter:
+    started = Started.now()
+    with log_to(folder / "run.log"), _meter(cell.config) as meter:
         findings = Findings()
+        error: BaseException | None = None
         try:
-            run(config, meter, folder, progress, findings)
-            error: BaseException | None = None
+            run(cell.config, meter, folder, progress, findings)
         except (Exception, SystemExit, KeyboardInterrupt) as raised:  # Whatever a run dies of becomes its record.
-            error = raised
-        if stopped_by_user(error):
-            remove_folders(made)
-            raise KeyboardInterrupt
-        if isinstance(error, UserError) and not keep_bad_input:
+            error = KeyboardInterrupt() if stopped_by_user(raised) else raised
+        if isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and not keep_bad_input):
             remove_folders(made)
             raise error
-        summary = summarise(meter.windows, config, findings.stop_reasons)
-        status, reason = classify(error)
-        if status == "ok" and (doubts := invalid(summary, config.protocol)):
-            status, reason = "invalid", doubts
-        log.info("ended: %s %s", status, reason)
-        record = Record(
-            status=status,
-            reason=reason,
-            overrides=list(cell.overrides),
-            command=command,
-            model=findings.model,
-            data=findings.data,
-            quality=findings.quality,
-            summary={**summary, "harness": own_cost(meter, time.perf_counter() - started)},
-            energy_sources=[asdict(source) for source in meter.describe()],
-            started_at=started_at.isoformat(timespec="seconds"),
-            duration_s=time.perf_counter() - started,
-            **identity(config),
-        )
+        record = make_record(cell, command, findings, error, meter, started)
+        log.info("ended: %s %s", record.status, record.reason)
         write_power(folder, meter)
         write_run(folder, record, meter.windows)
     return record
-
-
-def stopped_by_user(error: BaseException | None) -> bool:
-    """Whether a run ended by Ctrl-C; Lightning turns it into an exit, and stops listening to further ones."""
-    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        return True
-    return isinstance(error, KeyboardInterrupt)
-
-
-def run_folder(config: Config) -> Path:
-    """Where a cell's run lands."""
-    return Path(config.paths.results_dir) / config.study / run_id(config)
-
-
-def identity(config: Config) -> dict[str, Any]:
-    """The parts of a record that are known before anything runs: the cell, and where it runs."""
-    environment = describe_environment()
-    return {
-        "study": config.study,
-        "run_id": run_id(config),
-        "fingerprint": fingerprint(config),
-        "cell": cell_axes(config),
-        "config": resolved_config(config),
-        "environment": environment,
-        "environment_fingerprint": environment_fingerprint(environment),
-    }
-
-
-def cell_axes(config: Config) -> dict[str, Any]:
-    """The cell's axes by name."""
-    return {
-        "task": config.task.name,
-        "model": config.model.label,
-        "data": config.data.label,
-        "batch_size": config.batch_size,
-        "precision": config.precision.name,
-        "hardware": config.hardware.name,
-        "device_name": device_name(config.hardware),
-        "protocol": config.protocol.name,
-        "seed": config.seed,
-    }
-
-
-def classify(error: BaseException | None) -> tuple[Status, str]:
-    """The status of a run that ended with `error`, and the reason as text."""
-    if error is None:
-        return "ok", ""
-    if isinstance(error, Unsupported):
-        return "unsupported", error.what
-    if isinstance(error, UserError):
-        return "failed", error.render()
-    trace = "".join(traceback.format_exception(error)[-6:])
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "oom", trace
-    return "failed", trace
-
-
-def write_run(folder: Path, record: Record, windows: list[Window]) -> None:
-    """Write a run's files, the record last: a folder with a record is complete."""
-    write_windows(folder, windows)
-    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False), encoding="utf-8")
-    write_record(folder, record)
 
 
 @contextmanager

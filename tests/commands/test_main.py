@@ -138,17 +138,25 @@ def test_completion_is_hydras(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "sweep"])
 def test_ctrl_c_in_the_middle_ends_quietly_and_leaves_nothing_half_written(train_tiny, tmp_path, command):
-    overrides = [*train_tiny, "task.steps=1000000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "harness", command, *train_tiny, "task.steps=1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "results").glob("adhoc/*/run.log")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+        # A shell that starts the tests in its background lets them ignore SIGINT, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "results").glob("adhoc/*/run.log")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "stopped" in errors

@@ -11,6 +11,7 @@ REQUIRED = {
     ("model", "hub"): ["model.id=org/name"],
     ("model", "local"): ["model.path=folder"],
     ("data", "file"): ["data.path=notes.txt"],
+    ("energy", "wall"): ["energy.wall_meter_csv=power.csv"],
     ("data", "hub"): ["data.id=org/name"],
 }
 

@@ -10,7 +10,8 @@ from harness.commands import sweep
 from harness.config.compose import compose_cell, compose_grid
 from harness.runner import isolate
 from harness.runner.isolate import Worker, describe_exit
-from harness.runner.run import execute, run_folder
+from harness.runner.outcome import run_folder
+from harness.runner.run import execute
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""How a run ended, as a record."""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from harness.config.compose import Cell, resolved_config
+from harness.config.fingerprint import fingerprint, run_id
+from harness.config.schema import Config
+from harness.energy.meter import EnergyMeter, Window
+from harness.errors import Unsupported, UserError
+from harness.record.environment import describe_environment, environment_fingerprint
+from harness.record.record import Record, Status, write_record
+from harness.record.windows import write_windows
+from harness.runner.precision import device_name
+from harness.runner.summary import invalid, own_cost, summarise
+
+
+@dataclass
+class Findings:
+    """What a run has found so far; whatever is here when it fails still reaches the record."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
+    stop_reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Started:
+    """When a run began, by the wall clock for people and by the monotonic one for durations."""
+
+    at: datetime
+    clock_s: float
+
+    @classmethod
+    def now(cls) -> Started:
+        """This moment."""
+        return cls(datetime.now(UTC), time.perf_counter())
+
+    @property
+    def as_fields(self) -> dict[str, Any]:
+        """The record's fields of time."""
+        return {
+            "started_at": self.at.isoformat(timespec="seconds"),
+            "duration_s": time.perf_counter() - self.clock_s,
+        }
+
+
+def make_record(
+    cell: Cell,
+    command: str,
+    findings: Findings,
+    error: BaseException | None,
+    meter: EnergyMeter,
+    started: Started,
+) -> Record:
+    """The record of a run that ended with `error`, or without one."""
+    summary = summarise(meter.windows, cell.config, findings.stop_reasons)
+    status, reason = classify(error)
+    if status == "ok" and (doubts := invalid(summary, cell.config.protocol)):
+        status, reason = "invalid", doubts
+    return Record(
+        status=status,
+        reason=reason,
+        overrides=list(cell.overrides),
+        command=command,
+        model=findings.model,
+        data=findings.data,
+        quality=findings.quality,
+        summary={**summary, "harness": own_cost(meter, time.perf_counter() - started.clock_s)},
+        energy_sources=[asdict(source) for source in meter.describe()],
+        **identity(cell.config),
+        **started.as_fields,
+    )
+
+
+def stopped_by_user(error: BaseException) -> bool:
+    """Whether a run ended by Ctrl-C; Lightning turns it into an exit, and stops listening to further ones."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return True
+    return isinstance(error, KeyboardInterrupt)
+
+
+def run_folder(config: Config) -> Path:
+    """Where a cell's run lands."""
+    return Path(config.paths.results_dir) / config.study / run_id(config)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The parts of a record that are known before anything runs: the cell, and where it runs."""
+    environment = describe_environment()
+    return {
+        "study": config.study,
+        "run_id": run_id(config),
+        "fingerprint": fingerprint(config),
+        "cell": cell_axes(config),
+        "config": resolved_config(config),
+        "environment": environment,
+        "environment_fingerprint": environment_fingerprint(environment),
+    }
+
+
+def cell_axes(config: Config) -> dict[str, Any]:
+    """The cell's axes by name."""
+    return {
+        "task": config.task.name,
+        "model": config.model.label,
+        "data": config.data.label,
+        "batch_size": config.batch_size,
+        "precision": config.precision.name,
+        "hardware": config.hardware.name,
+        "device_name": device_name(config.hardware),
+        "protocol": config.protocol.name,
+        "seed": config.seed,
+    }
+
+
+def classify(error: BaseException | None) -> tuple[Status, str]:
+    """The status of a run that ended with `error`, and the reason as text."""
+    if error is None:
+        return "ok", ""
+    if isinstance(error, Unsupported):
+        return "unsupported", error.what
+    if isinstance(error, UserError):
+        return "failed", error.render()
+    trace = "".join(traceback.format_exception(error)[-6:])
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "oom", trace
+    return "failed", trace
+
+
+def write_run(folder: Path, record: Record, windows: list[Window]) -> None:
+    """Write a run's files, the record last: a folder with a record is complete."""
+    write_windows(folder, windows)
+    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False), encoding="utf-8")
+    write_record(folder, record)
