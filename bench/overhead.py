@@ -7,10 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.config.compose import compose_cell
 from harness.energy.choose import open_sources
 from harness.energy.meter import EnergyMeter
+from harness.energy.rapl import RaplSource, Zone
+from harness.energy.trace import PERIOD_S, PowerSampler
 
 
 def median_s(action: Callable[[], object], times: int) -> float:
@@ -22,6 +26,20 @@ def median_s(action: Callable[[], object], times: int) -> float:
         action()
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
+
+
+def sampler_share(seconds: float = 3.0) -> float:
+    """CPU seconds a second that sampling four RAPL zones takes at the harness's period; the zones are plain files."""
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, str(number)) for number in range(4)]
+        for file in files:
+            file.write_text("1000000")
+        zones = [Zone(file.name, lambda file=file: float(file.read_text()), 1e9) for file in files]
+        sampler = PowerSampler([RaplSource({"cpu": zones[:2], "dram": zones[2:]}).sample], PERIOD_S)
+        sampler.start()
+        time.sleep(seconds)
+        sampler.stop()
+    return sampler.cpu_s / seconds
 
 
 def main() -> None:
@@ -43,6 +61,7 @@ def main() -> None:
     meter.close()
     for name, seconds in rows.items():
         print(f"{name:<26} {seconds * 1e3:9.3f} ms")
+    print(f"{'sampler, of one core':<26} {sampler_share() * 100:9.3f} %")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import types
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -114,8 +115,6 @@ class VirtualClock:
 
     @classmethod
     def install(cls, monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
-        import time
-
         clock = cls()
         monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
         monkeypatch.setattr(time, "sleep", clock.advance)
@@ -123,6 +122,14 @@ class VirtualClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+class RealClock:
+    """The machine's own clock, for runs that take real time."""
+
+    @property
+    def now(self) -> float:
+        return time.perf_counter()
 
 
 @dataclass
@@ -156,7 +163,7 @@ class Load:
         return self.gain * self.joules(origin, max(origin, update))
 
 
-def drive_nvml(nvml: SimulatedNvml, clock: VirtualClock, loads: list[Load]) -> None:
+def drive_nvml(nvml: SimulatedNvml, clock: VirtualClock | RealClock, loads: list[Load]) -> None:
     """Let each GPU's counter and power follow a load."""
 
     class Energies:
@@ -167,7 +174,7 @@ def drive_nvml(nvml: SimulatedNvml, clock: VirtualClock, loads: list[Load]) -> N
 
 
 def drive_rapl(
-    rapl: SimulatedRapl, clock: VirtualClock, loads: dict[str, Load], monkeypatch: pytest.MonkeyPatch
+    rapl: SimulatedRapl, clock: VirtualClock | RealClock, loads: dict[str, Load], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Let each zone's counter follow a load when it is read, and wrap at its range."""
     read = Path.read_text

@@ -1,5 +1,6 @@
 """Every command of the README runs."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -45,8 +46,7 @@ def workplace(tmp_path, text_file, cache_dir, monkeypatch):
 
 def shortened(words):
     """A command's words with what makes its cells short, of the keys that its task has."""
-    trains = "task=train" in words
-    return [*words, *SHORT, *(["task.steps=4"] if trains else ["task.scoring.context=32"])]
+    return [*words, *SHORT, *(["task.steps=4"] if "task=train" in words else [])]
 
 
 @pytest.mark.slow
@@ -64,6 +64,16 @@ def test_commands_run(command, workplace):
         assert main(shortened(words)) == 0
     else:
         assert main(words) == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_of_three_axes_leaves_a_record_a_cell(workplace):
+    axes = ["model=gpt-nano,gpt-micro", "precision=fp32,bf16", "batch_size=8,32"]
+    assert main(shortened(["sweep", *axes])) == 0
+    records = [json.loads(path.read_text()) for path in Path("results").glob("*/*/record.json")]
+    cells = {(r["cell"]["model"], r["cell"]["precision"], r["cell"]["batch_size"]) for r in records}
+    assert len(records) == len(cells) == 8
+    assert {record["status"] for record in records} == {"ok"}
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "=hub" in c])

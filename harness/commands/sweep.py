@@ -7,14 +7,17 @@ import random
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from harness.commands.display import LiveProgress, print_config, print_records
 from harness.config.compose import Cell, compose_grid
 from harness.config.fingerprint import fingerprint, run_id
+from harness.config.schema import Config
 from harness.errors import UserError
 from harness.record.record import Record, read_record
 from harness.runner.isolate import Worker
+from harness.runner.outcome import run_folder
 from harness.runner.preflight import check_cells
 
 # A cell with one of these is not run again: it is finished, or cannot run here.
@@ -53,12 +56,21 @@ def is_done(cell: Cell) -> bool:
         UserError: If its record cannot be read.
     """
     config = cell.config
-    folder = Path(config.paths.results_dir) / config.study / run_id(config)
+    folder = run_folder(config)
     try:
         record = read_record(folder)
     except ValueError as error:
         raise UserError(f"{folder}: its record cannot be read: {error}", remedy="remove that folder") from error
-    return record is not None and record["status"] in DONE and record["fingerprint"] == fingerprint(config)
+    if record is None or record["status"] not in DONE or record.get("fingerprint") != fingerprint(config):
+        return False
+    return not changed_since(config, datetime.fromisoformat(record["started_at"]))
+
+
+def changed_since(config: Config, moment: datetime) -> bool:
+    """Whether a local text or model that a cell reads was written after a moment: its path is the same, not it."""
+    paths = [Path(option.path).expanduser() for option in (config.data, config.model) if hasattr(option, "path")]
+    files = [file for path in paths for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()]
+    return any(file.stat().st_mtime > moment.timestamp() + 1 for file in files)
 
 
 def run_all(cells: Sequence[Cell], command: str) -> list[Record]:

@@ -21,8 +21,8 @@ class ScoringConfig:
     stride: Count | None
 
     def __post_init__(self) -> None:
-        if self.stride is not None and (self.context is None or self.stride > self.context):
-            raise ValueError(f"stride={self.stride} needs a context at least as long, and context={self.context}")
+        if self.stride is not None and self.context is not None and self.stride > self.context:
+            raise ValueError(f"stride={self.stride} is longer than context={self.context}: tokens would be left out")
 
 
 @option

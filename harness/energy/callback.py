@@ -110,8 +110,9 @@ class EnergyMonitor(WindowCallback):
         self._record(trainer, "epoch", trainer.current_epoch)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Begin a validation."""
-        self.open_window("validate", "score")
+        """Begin a validation; Lightning's sanity check before a fit is none."""
+        if not trainer.sanity_checking:
+            self.open_window("validate", "score")
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """End a validation."""
@@ -137,9 +138,11 @@ class EnergyMonitor(WindowCallback):
         window = self.close_window(key)
         if window is None:
             return
-        figures = [figure for rank in _gathered(window.figures) for figure in rank]
+        ranks = _gathered((window.figures, window.flags))
+        figures = [figure for rank_figures, _ in ranks for figure in rank_figures]
+        flags = sorted({flag for _, rank_flags in ranks for flag in rank_flags})
         row = {"stage": key, "epoch": epoch, "duration_s": window.duration_s, **energy_row(figures)}
-        self.measurements.append({**row, "flags": ",".join(window.flags)})
+        self.measurements.append({**row, "flags": ",".join(flags)})
         if trainer.logger is not None and trainer.is_global_zero:
             numbers = {name: value for name, value in row.items() if isinstance(value, float)}
             metrics = {f"{key}/{name}": value for name, value in numbers.items()}
@@ -163,12 +166,15 @@ def energy_row(figures: Sequence[EnergyFigure]) -> dict[str, Any]:
     }
 
 
-def _gathered(figures: tuple[EnergyFigure, ...]) -> list[tuple[EnergyFigure, ...]]:
-    """The figures of every process."""
+Reading = tuple[tuple[EnergyFigure, ...], tuple[str, ...]]
+
+
+def _gathered(reading: Reading) -> list[Reading]:
+    """The figures and flags of every process."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return [figures]
+        return [reading]
     gathered: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, figures)
+    distributed.all_gather_object(gathered, reading)
     return gathered
 
 

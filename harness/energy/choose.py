@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.config.platform import EnergyConfig, HardwareConfig
-from harness.energy.cpu_model import CpuModel, find_tdp
+from harness.energy.cpu_model import RAPL_REMEDY, CpuModel, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
 from harness.energy.gpu import open_gpus
 from harness.energy.host import cpu_name
@@ -16,9 +16,6 @@ from harness.energy.rapl import CounterError, RaplSource
 from harness.energy.soc import SocSource
 from harness.energy.source import Source, SourceInfo
 from harness.energy.wall import WallMeter
-
-RAPL_REMEDY = "make the counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd"
-
 
 _SWITCHED_OFF = "counters are switched off by the energy option"
 
@@ -47,12 +44,12 @@ class MissingSource:
 def open_sources(energy: EnergyConfig, hardware: HardwareConfig) -> list[Source]:
     """The sources of one run: GPUs where it uses them, the chip or CPU packages and memory, and a wall meter."""
     sources: list[Source] = []
-    if energy.wall_meter_csv is not None:
-        sources.append(_wall(energy.wall_meter_csv, energy.wall_meter_accuracy))
     if energy.counters or energy.cpu_model:
         if hardware.accelerator == "cuda":
             sources.append(gpu_source(list(range(hardware.devices)), energy.counters))
         sources.append(cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w))
+    if energy.wall_meter_csv is not None:  # Last: it waits for its log, and the counters' edges must not.
+        sources.append(_wall(energy.wall_meter_csv, energy.wall_meter_accuracy))
     return sources
 
 

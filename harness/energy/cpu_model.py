@@ -25,6 +25,8 @@ from harness.energy.figure import EnergyFigure, Method
 from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import SourceInfo
 
+RAPL_REMEDY = "make its counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd"
+
 TEADS_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
 CODECARBON_FLOOR = 0.1
 
@@ -91,8 +93,9 @@ class CpuModel:
 
     def describe(self) -> list[SourceInfo]:
         """The assumptions of the model."""
-        remedy = "set hardware.cpu_tdp_w, or give this process read access to RAPL"
-        return [SourceInfo("cpu", self.source, Method.MODELLED, self.covers, detail=self._tdp.origin, remedy=remedy)]
+        detail = f"{self._tdp.origin}; {self._reason}"
+        remedy = f"set hardware.cpu_tdp_w; or, where there is RAPL, {RAPL_REMEDY}"
+        return [SourceInfo("cpu", self.source, Method.MODELLED, self.covers, detail=detail, remedy=remedy)]
 
     def begin(self) -> tuple[float, float]:
         """CPU seconds used so far, by this process and by everyone."""
@@ -100,7 +103,7 @@ class CpuModel:
 
     def end(self, state: tuple[float, float], duration_s: float) -> list[EnergyFigure]:
         """Energy in joules between the two curves; the value is the middle of the interval."""
-        own = own_cpu_seconds() - state[0]
+        own = max(0.0, own_cpu_seconds() - state[0])  # A child that has ended takes its seconds along.
         foreign = max(0.0, machine_cpu_seconds() - state[1] - own)
         available_s = max(duration_s - foreign / self._threads, own / self._threads)
         load = min(1.0, own / (self._threads * available_s))

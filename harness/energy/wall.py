@@ -18,6 +18,8 @@ from harness.energy.trace import hold_energy_j
 
 # The newest line of the log may be this much older than now, or newer, before its clock is called wrong.
 MAX_OFFSET_S = 2.0
+# A gap of more than this many of the log's periods is no reading.
+MAX_GAP_PERIODS = 3
 # A wall clock that moves by this much more or less than the monotonic one within a window was set.
 MAX_STEP_S = 0.05
 
@@ -65,6 +67,12 @@ class WallMeter:
         joules = hold_energy_j([t for t, _ in inside], [w for _, w in inside], state, state + duration_s)
         if joules is None or joules <= 0 or inside[0][0] > state:
             return [self._missing("the log does not cover the window")]
+        times = [
+            moment for moment, _ in readings if state - MAX_OFFSET_S <= moment <= state + duration_s + MAX_OFFSET_S
+        ]
+        gap = max((after - before for before, after in pairwise(times)), default=0.0)
+        if gap > MAX_GAP_PERIODS * (self._sensor.update_period_s or gap):
+            return [self._missing(f"the log has a gap of {gap:.1f} s inside the window")]
         return [self._sensor.figure(joules, duration_s)]
 
     def _missing(self, reason: str) -> EnergyFigure:

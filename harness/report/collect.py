@@ -66,21 +66,23 @@ COMPARABLE = [
 
 
 def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
-    """Add joules per token over those of the cheapest comparable run, with the interval of random error alone.
+    """Add joules per token over those of the cheapest comparable run that is ok, with an interval.
 
-    The scale of a sensor, or of the modelled CPU, is common to comparable runs and cancels.
+    The scale of a sensor, or of the modelled CPU, is common to comparable runs and cancels: what remains is random
+    error, and, for a model of two curves, the range from the ratio under one curve to the ratio under the other.
     """
     runs = runs.copy()
-    cost, half = runs["joules_per_token"].astype(float), runs["joules_per_token_relative_half_width"].astype(float)
-    for _, group in runs[cost.notna()].groupby(COMPARABLE, dropna=False):
-        costs = cost[group.index]
-        cheapest = costs == costs.min()
-        ratio = costs / costs.min()
-        spread = (half[group.index] ** 2 + float(half[group.index][cheapest].iloc[0]) ** 2) ** 0.5
-        spread[cheapest] = 0.0
-        runs.loc[group.index, "energy_ratio"] = ratio
-        runs.loc[group.index, "energy_ratio_ci_low"] = ratio * (1 - spread)
-        runs.loc[group.index, "energy_ratio_ci_high"] = ratio * (1 + spread)
+    costs = ["joules_per_token", "joules_per_token_low", "joules_per_token_high"]
+    half_width = "joules_per_token_relative_half_width"
+    known = runs[(runs["status"] == "ok") & runs[[*costs, half_width]].notna().all(axis=1)]
+    for _, group in known.groupby(COMPARABLE, dropna=False):
+        cheapest = group.sort_values("joules_per_token", kind="stable").iloc[0]
+        ratios = group[costs].astype(float) / cheapest[costs].astype(float)
+        spread = (group[half_width].astype(float) ** 2 + float(cheapest[half_width]) ** 2) ** 0.5
+        spread[ratios["joules_per_token"] == 1.0] = 0.0
+        runs.loc[group.index, "energy_ratio"] = ratios["joules_per_token"]
+        runs.loc[group.index, "energy_ratio_ci_low"] = ratios.min(axis=1) * (1 - spread)
+        runs.loc[group.index, "energy_ratio_ci_high"] = ratios.max(axis=1) * (1 + spread)
     return runs
 
 

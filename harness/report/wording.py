@@ -32,7 +32,7 @@ def _scale_sentence(runs: pd.DataFrame) -> str:
         return ""
     return (
         f"Its absolute scale may be off by a factor of {low.min():.2g} to {high.max():.2g}, common to all cells of one "
-        "machine; it cancels in their ratios."
+        "machine; it cancels between cells that load the CPU alike."
     )
 
 

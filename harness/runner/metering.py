@@ -17,6 +17,10 @@ Progress = Callable[[str, int, int | None], None]
 """Told after each iteration: phase, iterations done, iterations in all (None if open-ended)."""
 
 
+# Label of the windows that hold optimiser steps, those of the warm-up included.
+TRAINING = "training"
+
+
 class MeteredEvaluation(WindowCallback):
     """One window around the batches of one `Trainer.test`, without the Trainer's own start and end.
 
@@ -67,7 +71,7 @@ class MeteredTraining(WindowCallback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Open the warm-up window."""
-        self._begin("warmup", None)
+        self._begin("warmup", None, TRAINING)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -78,10 +82,12 @@ class MeteredTraining(WindowCallback):
         if self._complete() and trainer.global_step < trainer.max_steps:
             self.close_window("steps")
             self._repeat += 1
-            self._begin("train", self._repeat)
+            self._begin("train", self._repeat, TRAINING)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Close the last window."""
+        """Close the last window; what is left of the steps is no repeat if it is shorter than the others."""
+        if not self._complete():
+            self._window.repeat = None
         self.close_window("steps")
 
     def _complete(self) -> bool:
@@ -90,8 +96,8 @@ class MeteredTraining(WindowCallback):
             return self._steps >= self._protocol.warmup_iterations and elapsed >= self._protocol.warmup_s
         return elapsed >= self._protocol.window_s
 
-    def _begin(self, phase: str, repeat: int | None) -> None:
-        self._window = self.open_window("steps", phase, repeat)
+    def _begin(self, phase: str, repeat: int | None, label: str) -> None:
+        self._window = self.open_window("steps", phase, repeat, label)
         self._window.work = times(self._step, 0)
         self._opened_at, self._steps = time.perf_counter(), 0
 

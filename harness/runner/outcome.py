@@ -67,7 +67,7 @@ def make_record(
     """The record of a run that ended with `error`, or without one."""
     summary = summarise(meter.windows, cell.config, findings.stop_reasons)
     status, reason = classify(error)
-    if status == "ok" and (doubts := invalid(summary, cell.config.protocol)):
+    if status == "ok" and (doubts := invalid(summary, findings.quality, cell.config.protocol)):
         status, reason = "invalid", doubts
     return Record(
         status=status,

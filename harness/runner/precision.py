@@ -20,8 +20,17 @@ def require_supported(precision: PrecisionConfig, hardware: HardwareConfig) -> N
     Raises:
         Unsupported: If not, with the reason.
     """
+    if hardware.devices != 1:
+        raise Unsupported(
+            f"hardware.devices={hardware.devices}: a run uses one device", remedy="use hardware.devices=1"
+        )
     if hardware.accelerator == "cuda":
         _require_cuda(precision, hardware)
+    elif precision.lightning == "16-mixed":
+        raise Unsupported(
+            f"precision={precision.name}: float16 with loss scaling is for GPUs; a CPU would silently run bfloat16",
+            remedy="use precision=bf16-mixed on this machine",
+        )
     elif precision.compute == "float16" and not cpu_has_float16():
         raise Unsupported(
             f"precision={precision.name}: this CPU has no float16 arithmetic (AVX512-FP16 or Arm FP16)",

@@ -41,7 +41,7 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
         Unsupported: If this device cannot run the cell.
     """
     require_supported(config.precision, config.hardware)
-    torch.set_num_threads(config.hardware.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.hardware.threads or usable_cpus())
     pl.seed_everything(config.seed, verbose=False)
     measure_idle(meter, config.protocol, "unloaded")
     with meter.window("load"):
@@ -62,6 +62,11 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     outcome = task(Session(config, model, corpus, meter, progress, folder))
     findings.quality, findings.stop_reasons = outcome.quality, outcome.stop_reasons
     measure_idle(meter, config.protocol, "loaded, after")
+
+
+def usable_cpus() -> int:
+    """Logical CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure_idle(meter: EnergyMeter, protocol: ProtocolConfig, label: str) -> None:
@@ -116,7 +121,9 @@ def _meter(config: Config) -> Iterator[EnergyMeter]:
     )
     meter = EnergyMeter(sources, synchronize, limits)
     for source in meter.describe():
-        log.info("energy: %s: %s, %s %s", source.component, source.method, source.source, source.detail)
+        log.info("energy: %s: %s, %s; %s", source.component, source.method, source.source, source.detail)
+        if source.remedy:
+            log.info("energy: %s: for better figures, %s", source.component, source.remedy)
     try:
         yield meter
     finally:

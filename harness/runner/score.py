@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -61,8 +60,13 @@ def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows
             f"task.scoring.context={context}: {session.config.model.label} reads at most {longest} tokens",
             remedy=f"use task.scoring.context={longest} or less, or null",
         )
+    stride = scoring.stride or context
+    if stride > context:
+        raise UserError(
+            f"task.scoring.stride={stride} is longer than the context of {context} tokens: tokens would be left out"
+        )
     documents = take_bytes(require_documents(session.corpus, scoring.split), scoring.max_bytes)
-    return scoring_windows(documents, session.model.tokenizer, context, scoring.stride or context)
+    return scoring_windows(documents, session.model.tokenizer, context, stride)
 
 
 class _Scorer:
@@ -115,8 +119,8 @@ def _quality(session: Session, scoring: ScoringConfig, windows: ScoringWindows, 
     return {
         "cross_entropy_nats": total / tokens,
         "perplexity": perplexity(total, tokens),
-        "perplexity_ci_low": math.exp(interval.low) if interval else None,
-        "perplexity_ci_high": math.exp(interval.high) if interval else None,
+        "perplexity_ci_low": perplexity(interval.low, 1) if interval else None,
+        "perplexity_ci_high": perplexity(interval.high, 1) if interval else None,
         "word_perplexity": perplexity(total, windows.text_words),
         "byte_perplexity": perplexity(total, windows.text_bytes),
         "bits_per_byte": bits_per_byte(total, windows.text_bytes),

@@ -33,7 +33,12 @@ def summarise(windows: Sequence[Window], config: Config, stop_reasons: dict[str,
             phase: {**_phase(windows, phase, config, idle), "stop_reason": stop_reasons.get(phase, "")}
             for phase in sorted(phases)
         },
-        "all_windows": {phase: _everything(windows, phase) for phase in sorted({w.phase for w in windows})},
+        "all_windows": {
+            phase: _everything([window for window in windows if window.phase == phase])
+            for phase in sorted({window.phase for window in windows})
+        },
+        # Every optimiser step, those of the warm-up included.
+        "training": _everything([window for window in windows if window.label == "training"]),
         "peak_rss_bytes": peak_rss_bytes(),
         "peak_memory_allocated_bytes": _peak_cuda("max_memory_allocated"),
         "peak_memory_reserved_bytes": _peak_cuda("max_memory_reserved"),
@@ -68,6 +73,8 @@ def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
     """The idle baseline of a run."""
     watts = {w.label: ratio(w.energy.value_j, w.duration_s) for w in windows if w.phase == "idle"}
     unloaded, before, after = (watts.get(label) for label in ("unloaded", "loaded, before", "loaded, after"))
+    if any(window.energy.method is Method.MODELLED for window in windows if window.phase == "idle"):
+        return IdleBaseline(None, None, None, None, None, "the idle power of a modelled CPU would be an assumption")
     if before is None or after is None:
         return IdleBaseline(unloaded, before, after, None, None, "no idle baseline before and after the work")
     mean, half = (before + after) / 2, abs(before - after) / 2
@@ -89,12 +96,17 @@ def _net(sums: _Sums, idle: IdleBaseline) -> dict[str, float | None]:
     }
 
 
-def invalid(summary: dict[str, Any], protocol: ProtocolConfig) -> str:
+def invalid(summary: dict[str, Any], quality: dict[str, Any], protocol: ProtocolConfig) -> str:
     """Why a finished run must not be believed, or an empty string."""
+    entropy = quality.get("cross_entropy_nats")
+    if entropy is not None and not math.isfinite(entropy):
+        return "the model diverged: its cross entropy is not a number"
     for phase, values in summary["phases"].items():
         if values["mfu"] is not None and values["mfu"] > 1:
             return f"{phase}: {values['mfu']:.2f} of the hardware's peak FLOP/s is more than there is: check hardware="
-        short = {"window_too_short", "window_short_for_counter"} & set(values["flags"])
+        short = {"window_short_for_counter"} & set(values["flags"])
+        if protocol.refuse_short_windows and values["repeats"] < protocol.min_repeats:
+            return f"{phase}: {values['repeats']} repeats of full length, and protocol={protocol.name} asks for more"
         if protocol.refuse_short_windows and short:
             return f"{phase}: {', '.join(sorted(short))}, which protocol={protocol.name} refuses"
     return ""
@@ -181,30 +193,31 @@ def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, float | No
 
     `random`: Student's t over repeats, relative. `quantisation`: 1.96 standard uncertainties of the counters' updates
     at the windows' edges, relative. `relative_half_width`: both, in quadrature; what counts between cells of a machine.
-    `ci_low`, `ci_high`: these, around the bounds of what is systematic (sensor gain, or the model's two curves).
+    `low`, `high`: the bounds of what is systematic (sensor gain, or the model's two curves). `ci_low`, `ci_high`: the
+    half-width, around these bounds.
     """
     costs = [ratio(window.energy.value_j, window.work.tokens) for window in used]
     interval = mean_interval([cost for cost in costs if cost is not None])
     low, high = ratio(sums.low_j, sums.tokens), ratio(sums.high_j, sums.tokens)
     quantisation = ratio(1.96 * sums.quantisation_j, sums.energy_j)
-    names = ("random", "quantisation", "relative_half_width", "ci_low", "ci_high")
+    names = ("random", "quantisation", "relative_half_width", "low", "high", "ci_low", "ci_high")
     if interval is None or low is None or high is None or quantisation is None:
         return {f"joules_per_token_{name}": None for name in names}
     half = math.hypot(interval.relative_half_width, quantisation)
-    values = (interval.relative_half_width, quantisation, half, low * (1 - half), high * (1 + half))
+    values = (interval.relative_half_width, quantisation, half, low, high, low * (1 - half), high * (1 + half))
     return {f"joules_per_token_{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
     energies = [window.energy for window in used]
-    components = sorted({name for energy in energies for name in energy.components})
+    components = sorted({figure.component for window in used for figure in window.figures})
     per_component = {f"{name}_energy_j": _component(used, name) for name in components}
     return {
         "total_energy_j": sums.energy_j,
         "total_energy_low_j": sums.low_j,
         "total_energy_high_j": sums.high_j,
         "energy_method": Method.worst([energy.method for energy in energies]).value,
-        "energy_components": "+".join(components),
+        "energy_components": "+".join(sorted({name for energy in energies for name in energy.components})),
         **per_component,
     }
 
@@ -215,12 +228,11 @@ def _component(windows: Sequence[Window], component: str) -> float | None:
     return _sum([values.get(component) for values in by_window])
 
 
-def _everything(windows: Sequence[Window], phase: str) -> dict[str, Any]:
-    """Time and energy of all windows of a phase, whether repeats or not."""
-    chosen = [window for window in windows if window.phase == phase]
-    sums = _Sums.over(chosen)
+def _everything(windows: Sequence[Window]) -> dict[str, Any]:
+    """Time and energy of some windows, whether repeats or not."""
+    sums = _Sums.over(windows)
     return {
-        "windows": len(chosen),
+        "windows": len(windows),
         "duration_s": sums.duration_s,
         "total_energy_j": sums.energy_j,
         "total_energy_low_j": sums.low_j,

@@ -40,7 +40,15 @@ def run_train(session: Session) -> TaskOutcome:
         (session.folder / "checkpoint").mkdir(exist_ok=True)
         save_model(session.model.network, str(session.folder / "checkpoint" / "model.safetensors"))
     quality, stop_reason = score_text(session, module, task.scoring)
-    return TaskOutcome(quality, {"train": f"all {task.steps} steps", "score": stop_reason})
+    return TaskOutcome(quality, {"train": _stop_reason(session, task), "score": stop_reason})
+
+
+def _stop_reason(session: Session, task: TrainTaskConfig) -> str:
+    """That all steps were taken; and, where they filled fewer windows than the protocol asks for, that too."""
+    windows = sum(window.phase == "train" and window.repeat is not None for window in session.meter.windows)
+    wanted = session.config.protocol.min_repeats
+    few = f", which fill {windows} windows and not {wanted}: raise task.steps" if windows < wanted else ""
+    return f"all {task.steps} steps{few}"
 
 
 def _fit(

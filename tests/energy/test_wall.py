@@ -63,7 +63,7 @@ def test_a_log_that_cannot_be_used_is_named_and_leaves_the_total_empty(tmp_path,
         pass
     meter.close()
     assert meter.windows[0].energy.value_j is None
-    assert message in meter.windows[0].figures[0].notes[0]
+    assert message in meter.windows[0].figures[-1].notes[0]
 
 
 def test_a_wall_clock_that_was_set_inside_the_window_gives_no_figure(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ def record(model="gpt-nano", precision="fp32", batch=1, cost=0.01, ppl=50.0, met
             "hardware": "cpu", "device_name": "CPU X", "protocol": "smoke", "seed": 0, **cell}  # fmt: skip
     phase = {
         "repeats": 3, "joules_per_token": cost, "joules_per_token_ci_low": cost * 0.2, "joules_per_token_ci_high": cost * 2,
+        "joules_per_token_low": cost * 0.25, "joules_per_token_high": cost * 1.9,
         "joules_per_token_relative_half_width": 0.03, "tokens_per_second": 10 / cost, "energy_method": method,
         "energy_components": "cpu", "cpu_energy_j": cost * 1000, "mean_power_w": 10.0, "joules_per_byte": cost / 4,
         "flags": ["contended_host"], "mfu": None,

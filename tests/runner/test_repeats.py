@@ -131,17 +131,22 @@ def test_net_energy_is_void_where_the_baselines_differ_or_are_missing():
 
 def test_more_than_the_peak_is_invalid():
     config = compose_cell(["hardware.peak_flops.float32=1e8"]).config
-    reason = invalid(summarise([window(), window()], config, {}), config.protocol)
+    reason = invalid(summarise([window(), window()], config, {}), {}, config.protocol)
     assert "5.00 of the hardware's peak" in reason
-    assert invalid(summarise([window(), window()], compose_cell([]).config, {}), config.protocol) == ""
+    assert invalid(summarise([window(), window()], compose_cell([]).config, {}), {}, config.protocol) == ""
 
 
 def test_short_windows_are_flagged_or_refused_by_protocol():
-    windows = [window(), window(), window(flags=["window_short_for_counter"])]
+    enough = [window(repeat=number) for number in range(1, 11)]
+    short_for_counter = [*enough, window(flags=["window_short_for_counter"])]
+    too_short = [*enough[1:], window(flags=["window_too_short"])]
     for protocol_name, refused in (("smoke", False), ("publication", True)):
         config = compose_cell([f"protocol={protocol_name}"]).config
-        reason = invalid(summarise(windows, config, {}), config.protocol)
+        reason = invalid(summarise(short_for_counter, config, {}), {}, config.protocol)
         assert ("which protocol=publication refuses" in reason) == refused
+        reason = invalid(summarise(too_short, config, {}), {}, config.protocol)
+        assert ("9 repeats of full length, and protocol=publication asks for more" in reason) == refused
+        assert invalid(summarise(enough, config, {}), {}, config.protocol) == ""
 
 
 def test_quantisation_widens_the_interval():

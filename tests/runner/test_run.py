@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+import zeus.device.cpu
 
 from harness.config.compose import compose_cell, load_config
 from harness.data.tokens import join_documents
@@ -17,6 +19,7 @@ from harness.models.gpt import GPT
 from harness.runner.outcome import run_folder
 from harness.runner.precision import cpu_has_float16
 from harness.runner.run import execute
+from tests.simulate import Load, RealClock, drive_rapl
 
 
 def run(overrides, **options):
@@ -203,6 +206,82 @@ def test_without_energy_everything_else_is_measured(tiny):
     assert phase["energy_method"] == "unavailable"
     assert phase["tokens_per_second"] > 0
     assert record.quality["perplexity"] > 1
+
+
+WATTS = {"package-0": 70.0, "package-1": 30.0, "psys": 500.0, "dram": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("missing", "components", "watts"),
+    [
+        ("nothing", "cpu+dram", 110.0),
+        ("dram", "cpu", 100.0),
+        ("cpu", "cpu", None),
+        ("every counter", "cpu", None),
+    ],
+)
+def test_removing_a_source_empties_its_cells_and_the_record_says_why(
+    tiny, rapl, monkeypatch, missing, components, watts
+):
+    drive_rapl(
+        rapl, RealClock(), {zone: Load([(0.0, power)], period_s=1e-3) for zone, power in WATTS.items()}, monkeypatch
+    )
+    if missing == "every counter":
+        monkeypatch.setattr(zeus.device.cpu, "rapl_is_available", lambda: False)
+    if missing == "cpu":  # The zones are there, and none of them is a package.
+        for zone in ("package-0", "package-1"):
+            (rapl.counter(zone).parent / "name").write_text("core")
+    if missing == "dram":
+        shutil.rmtree(rapl.counter("dram").parent)
+    cell = compose_cell([*tiny, "energy=counters", "protocol.window_s=0.5"])
+    record = execute(cell, "", lambda *_: None)
+    phase = record.summary["phases"]["score"]
+    assert record.status == "ok"
+    assert phase["energy_components"] == components
+    assert phase["tokens_per_second"] > 0
+    frame = pd.read_parquet(run_folder(cell.config) / "windows.parquet")
+    if watts is not None:
+        assert phase["energy_method"] == "measured_counter"
+        assert phase["mean_power_w"] == pytest.approx(watts, rel=0.02)
+        assert ("dram_energy_j" in phase) == (missing == "nothing")
+        return
+    assert phase["energy_method"] == "unavailable"
+    for name in ("joules_per_token", "total_energy_j", "mean_power_w", "cpu_energy_j", "joules_per_token_ci_low"):
+        assert phase[name] is None
+    assert "dram_energy_j" not in phase
+    assert frame["cpu_energy_j"].isna().all()
+    assert frame["total_energy_j"].isna().all()
+    assert (frame["cpu_energy_method"] == "unavailable").all()
+    reason = "RAPL lists no CPU package" if missing == "cpu" else "RAPL"
+    assert frame["cpu_energy_notes"].str.contains(reason).all()
+
+
+def test_a_training_that_fills_no_window_says_so(train_tiny):
+    record = run([*train_tiny, "task.steps=4", "protocol.warmup_iterations=2", "protocol.window_s=60"])
+    assert record.status == "ok"
+    assert record.summary["phases"].get("train") is None
+    assert record.summary["training"]["total_energy_j"] > 0
+
+
+def test_the_energy_of_a_training_is_that_of_all_its_steps(train_tiny):
+    record = run(train_tiny)
+    frame = pd.read_parquet(run_folder(compose_cell(train_tiny).config) / "windows.parquet")
+    training = frame[frame["label"] == "training"]
+    assert training["iterations"].sum() == 40
+    assert set(training["phase"]) == {"warmup", "train"}
+    assert record.summary["training"]["total_energy_j"] == pytest.approx(training["total_energy_j"].sum())
+
+
+def test_a_model_that_diverged_is_invalid(tiny, monkeypatch):
+    monkeypatch.setattr(GPT, "forward", lambda self, ids: torch.full((*ids.shape, 257), math.nan))
+    record = run(tiny)
+    assert record.status == "invalid"
+    assert "diverged" in record.reason
+
+
+def test_several_devices_are_unsupported_and_say_so(tiny):
+    with pytest.raises(Unsupported, match="devices=2"):
+        run([*tiny, "hardware.devices=2"])
 
 
 def test_a_checkpoint_is_kept_on_request(train_tiny):
