@@ -39,8 +39,8 @@ report: $(READY) ## tables and figures of a study: make report STUDY=demo
 	$(JOULEBENCH) report $(STUDY)
 
 paper: $(READY) ## tables and figures of the committed reference results
-	@for study in results/reference/*/; do \
-		$(JOULEBENCH) report "$$(basename "$$study")" --results-dir results/reference || exit $$?; done
+	@set -e; for study in $$(ls -d results/reference/*/); do \
+		$(JOULEBENCH) report "$$(basename "$$study")" --results-dir results/reference; done
 
 bench: $(READY) ## what the harness itself costs
 	$(BIN)/python -m bench.overhead

@@ -34,7 +34,7 @@ def sampler_share(seconds: float = 3.0) -> float:
         files = [Path(folder, str(number)) for number in range(4)]
         for file in files:
             file.write_text("1000000")
-        zones = [Zone(file.name, lambda file=file: float(file.read_text()), 1e9) for file in files]
+        zones = [Zone(file.name, lambda file=file: float(file.read_text()), 1e9, 1000.0) for file in files]
         sampler = PowerSampler([RaplSource({"cpu": zones[:2], "dram": zones[2:]}).sample], PERIOD_S)
         sampler.start()
         time.sleep(seconds)

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["-sc"], ["--shell-completion"]):
         return _complete(arguments)
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # NVML's order: so that both mean the same board.
     debug = options.debug or bool(os.environ.get("JOULEBENCH_DEBUG"))
     try:
         status: int = _command(options.command)(options)

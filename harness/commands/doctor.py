@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from dataclasses import asdict
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from harness.config.compose import compose_cell
 from harness.config.schema import Config
@@ -19,7 +23,7 @@ from harness.energy.source import Source, SourceInfo
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print a paragraph a component, the assumptions of the modelled CPU, and how busy the machine is."""
+    """Print a table of components and their remedies, the modelled CPU's assumptions, and how busy the machine is."""
     config = compose_cell(options.overrides).config
     sources = open_sources(config.energy, config.hardware)
     infos = [info for source in [*sources, *_unused_gpus(config)] for info in source.describe()]
@@ -30,24 +34,25 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_json(infos, tdp.origin, quietness), indent=2))
         return 0
-    print("\n".join(describe(info) for info in infos) or "energy=off: nothing is read")
-    print(f"modelled CPU, where no counter is read\n  assumes       {tdp.origin}")
-    print(f"  gives         {tdp.low_w * 0.1:.1f} to {tdp.high_w * 1.02:.1f} W between idle and full load")
-    print(f"quiet now     {_verdict(quietness)}")
+    print_table(infos) if infos else print("energy=off: nothing is read")
+    for info in infos:
+        print(f"\n{info.component}: {info.detail}" + (f"\n  remedy: {info.remedy}" if info.remedy else ""))
+    print(f"\nmodelled CPU, where no counter is read: {tdp.origin}")
+    print(f"  it would give {tdp.low_w * 0.1:.1f} to {tdp.high_w * 1.02:.1f} W between idle and full load")
+    print(f"\nquiet now: {_verdict(quietness)}")
     return 0
 
 
-def describe(info: SourceInfo) -> str:
-    """A source as a paragraph; lines that would be empty are left out."""
-    lines = {
-        "method": info.method.value,
-        "source": info.source,
-        "covers": info.covers,
-        "update period": "" if info.update_period_s is None else f"{info.update_period_s * 1e3:.3g} ms, measured",
-        "detail": info.detail,
-        "remedy": info.remedy,
-    }
-    return "\n".join([info.component, *(f"  {name:<14}{text}" for name, text in lines.items() if text)])
+def print_table(infos: list[SourceInfo]) -> None:
+    """One row a component: how it is obtained, from what, what that covers, and how often it is updated."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("component", "method", "source", "covers", "update period"):
+        table.add_column(heading)
+    for info in infos:
+        period = "not measured" if info.update_period_s is None else f"{info.update_period_s * 1e3:.3g} ms"
+        readable = info.method not in (Method.UNAVAILABLE, Method.MODELLED)
+        table.add_row(info.component, info.method.value, info.source, info.covers, period if readable else "")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _unused_gpus(config: Config) -> list[Source]:

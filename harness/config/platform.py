@@ -26,7 +26,7 @@ class HardwareConfig:
     """What runs the cell, and the published figures that utilisation is measured against.
 
     `peak_flops` maps a compute dtype to the dense peak in FLOP/s of one device. Empty means unknown: utilisation
-    then stays empty.
+    then stays empty. `cache_bytes` is the last-level cache: weights that fit in it need not be read from memory.
     """
 
     name: str
@@ -35,6 +35,7 @@ class HardwareConfig:
     threads: Count | None
     peak_flops: dict[Dtype, Positive | None]
     memory_bandwidth_bytes_per_s: Positive | None
+    cache_bytes: Positive | None
     cpu_tdp_w: Positive | None
     source: str
 

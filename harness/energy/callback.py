@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import distributed
 
 from harness.energy.choose import cpu_source, gpu_source
+from harness.energy.cuda import synchronize
 from harness.energy.figure import EnergyFigure, Method, total
 from harness.energy.meter import EnergyMeter, OpenWindow, Window
 from harness.energy.source import Source
@@ -86,7 +86,7 @@ class EnergyMonitor(WindowCallback):
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Open this process's sources."""
-        self.meter = EnergyMeter(self._sources(trainer), _synchronize)
+        self.meter = EnergyMeter(self._sources(trainer), synchronize)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Release this process's sources."""
@@ -176,8 +176,3 @@ def _gathered(reading: Reading) -> list[Reading]:
     gathered: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, reading)
     return gathered
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()

@@ -12,7 +12,7 @@ from harness.energy.cpu_model import RAPL_REMEDY, CpuModel, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
 from harness.energy.gpu import open_gpus
 from harness.energy.host import cpu_name
-from harness.energy.rapl import CounterError, RaplSource
+from harness.energy.rapl import RaplSource
 from harness.energy.soc import SocSource
 from harness.energy.source import Source, SourceInfo
 from harness.energy.wall import WallMeter
@@ -42,12 +42,13 @@ class MissingSource:
 
 
 def open_sources(energy: EnergyConfig, hardware: HardwareConfig) -> list[Source]:
-    """The sources of one run: GPUs where it uses them, the chip or CPU packages and memory, and a wall meter."""
+    """The sources of one run: GPUs where it uses them, CPU packages and memory, or the whole chip; and a wall meter."""
     sources: list[Source] = []
     if energy.counters or energy.cpu_model:
-        if hardware.accelerator == "cuda":
+        host = cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w)
+        if hardware.accelerator == "cuda" and not isinstance(host, SocSource):  # A chip's own figure holds its GPU.
             sources.append(gpu_source(list(range(hardware.devices)), energy.counters))
-        sources.append(cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w))
+        sources.append(host)
     if energy.wall_meter_csv is not None:  # Last: it waits for its log, and the counters' edges must not.
         sources.append(_wall(energy.wall_meter_csv, energy.wall_meter_accuracy))
     return sources
@@ -59,20 +60,20 @@ def gpu_source(indices: Sequence[int], counters: bool = True) -> Source:
         return MissingSource("gpu", "NVML", _SWITCHED_OFF, "use energy=auto")
     try:
         return open_gpus(indices)
-    except LookupError as error:
-        return MissingSource("gpu", "NVML", str(error), "check that nvidia-smi works here")
+    except Exception as error:  # Whatever a driver's library raises is a counter that cannot be read.
+        return MissingSource("gpu", "NVML", str(error) or repr(error), "check that nvidia-smi works here")
 
 
 def cpu_source(counters: bool = True, model: bool = True, tdp_w: float | None = None) -> Source:
     """The chip, CPU packages and memory, or the modelled CPU, or what says why there is none of them."""
     reason = _SWITCHED_OFF
     if counters:
-        with suppress(LookupError):
-            return SocSource.open()
         try:
+            with suppress(LookupError):
+                return SocSource.open()
             return RaplSource.open()
-        except CounterError as error:
-            reason = str(error)
+        except Exception as error:  # As above.
+            reason = str(error) or repr(error)
     if not model:
         return MissingSource("cpu", "RAPL", reason, RAPL_REMEDY)
     threads = os.cpu_count() or 1

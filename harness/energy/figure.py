@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from harness.metrics.efficiency import complete_sum
+
 # A window in which one update of the counter is more than this share of the energy is flagged.
 SHORT_FOR_COUNTER = 0.05
+# Seconds between two updates of a counter whose period could not be measured; that of the slowest that we know.
+ASSUMED_PERIOD_S = 0.1
+# Standard uncertainties on either side of a value in a 95 % interval.
+COVERAGE = 1.96
 
 
 class Method(StrEnum):
@@ -34,8 +40,8 @@ class EnergyFigure:
     Attributes:
         component: `gpu`, `cpu`, `dram`, `soc` or `node`.
         value_j: Energy in joules, or None where there is no reading.
-        low_j, high_j: Bounds in joules of what does not average out: the sensor's gain and the counter's update at both
-            edges, or the two curves of a model.
+        systematic_low_j, systematic_high_j: Bounds in joules of what does not average out: the sensor's gain, or the
+            two curves of a model.
         method: How it was obtained.
         source: What was read, for example `NVML total energy, GPU 0`.
         covers: What the figure includes: board, package, memory, node, or this process's share of a package.
@@ -47,8 +53,8 @@ class EnergyFigure:
 
     component: str
     value_j: float | None
-    low_j: float | None
-    high_j: float | None
+    systematic_low_j: float | None
+    systematic_high_j: float | None
     method: Method
     source: str
     covers: str
@@ -66,11 +72,26 @@ class EnergyFigure:
         return replace(self, flags=(*self.flags, *flags))
 
     @property
+    def low_j(self) -> float | None:
+        """Lower end of the figure's interval: the systematic bound, less what the counter's updates may add."""
+        return widened(self.systematic_low_j, -self.quantisation_j)
+
+    @property
+    def high_j(self) -> float | None:
+        """Upper end of the figure's interval."""
+        return widened(self.systematic_high_j, self.quantisation_j)
+
+    @property
     def relative_uncertainty(self) -> float | None:
-        """Half the systematic interval over the value, or None where there is no value."""
+        """Half the interval over the value, or None where there is no value."""
         if self.value_j is None or self.low_j is None or self.high_j is None or self.value_j == 0:
             return None
         return (self.high_j - self.low_j) / 2 / self.value_j
+
+
+def widened(bound_j: float | None, standard_uncertainty_j: float) -> float | None:
+    """A bound, moved by 1.96 standard uncertainties in the direction of their sign, and not below 0."""
+    return None if bound_j is None else max(0.0, bound_j + COVERAGE * standard_uncertainty_j)
 
 
 def unavailable(component: str, source: str, reason: str, *flags: str) -> EnergyFigure:
@@ -101,13 +122,15 @@ class Sensor:
         Each edge falls anywhere between two updates, so the counter may lack or hold up to one period of power: the
         difference of two uniform errors, with a standard deviation of power x period / sqrt(6).
         """
-        edge_j = joules * (self.update_period_s or 0.0) / duration_s
+        if self.update_period_s is None:
+            notes = (*notes, f"update period not measured: {ASSUMED_PERIOD_S:g} s assumed")
+        edge_j = joules * (self.update_period_s or ASSUMED_PERIOD_S) / duration_s
         short = edge_j > SHORT_FOR_COUNTER * joules
         return EnergyFigure(
             component=self.component,
             value_j=joules,
-            low_j=max(0.0, joules - edge_j) * (1 - self.gain),
-            high_j=(joules + edge_j) * (1 + self.gain),
+            systematic_low_j=joules * (1 - self.gain),
+            systematic_high_j=joules * (1 + self.gain),
             method=self.method,
             source=self.source,
             covers=self.covers,
@@ -123,11 +146,21 @@ class TotalEnergy:
     """Sum over components. It has no value if any of them has none, and carries the worst method among them."""
 
     value_j: float | None
-    low_j: float | None
-    high_j: float | None
+    systematic_low_j: float | None
+    systematic_high_j: float | None
     method: Method
     components: tuple[str, ...]
     quantisation_j: float = 0.0
+
+    @property
+    def low_j(self) -> float | None:
+        """Lower end of the sum's interval."""
+        return widened(self.systematic_low_j, -self.quantisation_j)
+
+    @property
+    def high_j(self) -> float | None:
+        """Upper end of the sum's interval."""
+        return widened(self.systematic_high_j, self.quantisation_j)
 
 
 def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
@@ -138,15 +171,10 @@ def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
     if method is Method.UNAVAILABLE:
         return TotalEnergy(None, None, None, method, names)
     return TotalEnergy(
-        value_j=_sum([figure.value_j for figure in counted]),
-        low_j=_sum([figure.low_j for figure in counted]),
-        high_j=_sum([figure.high_j for figure in counted]),
+        value_j=complete_sum([figure.value_j for figure in counted]),
+        systematic_low_j=complete_sum([figure.systematic_low_j for figure in counted]),
+        systematic_high_j=complete_sum([figure.systematic_high_j for figure in counted]),
         method=method,
         components=names,
         quantisation_j=math.hypot(*(figure.quantisation_j for figure in counted)),
     )
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return sum(present) if len(present) == len(values) and values else None

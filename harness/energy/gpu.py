@@ -10,13 +10,15 @@ import itertools
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harness.energy.figure import EnergyFigure, Method, Sensor, unavailable
+from harness.energy.figure import ASSUMED_PERIOD_S, EnergyFigure, Method, Sensor, unavailable
 from harness.energy.period import update_period_s
 from harness.energy.source import SourceInfo
 from harness.energy.trace import PERIOD_S, Sample, hold_energy_j
+from harness.metrics.efficiency import complete_sum
 
 if TYPE_CHECKING:
     from zeus.monitor import ZeusMonitor
@@ -28,6 +30,11 @@ GAIN = 0.05
 # NVML's reasons for lower clocks that mean a limit was met: software power cap, hardware slowdown, software and
 # hardware thermal slowdown, hardware power brake.
 THROTTLE_REASONS = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+
+# No board draws more.
+MAX_BOARD_POWER_W = 3000.0
+# A stretch of this many periods without a sample is no reading of power.
+MAX_GAP_PERIODS = 5
 
 
 def open_gpus(indices: Sequence[int]) -> GpuCounters | GpuPower:
@@ -61,31 +68,28 @@ class Boards:
         self.name = f"{len(self.indices)} x {gpus.get_name(self.indices[0])}"
 
     def sample(self) -> list[Sample]:
-        """Power, temperature and clock of each board now; what a board does not tell is None."""
-        from zeus.device.exception import ZeusBaseGPUError
+        """Power, temperature and clock of each board now, and whether it throttles; what it does not tell is None."""
+        return [self._sample(index) for index in self.indices]
 
-        samples = []
-        for index in self.indices:
-            try:
-                watts = self.gpus.get_instant_power_usage(index) / 1000
-                temperature = float(self.gpus.get_gpu_temperature(index))
-            except (ZeusBaseGPUError, AttributeError):
-                watts, temperature = None, None
-            clock = self._nvml(index, "nvmlDeviceGetClockInfo", 1)  # 1: the streaming multiprocessors' clock
-            samples.append(Sample(time.perf_counter(), f"gpu{index}", watts, temperature, clock))
-        return samples
+    def _sample(self, index: int) -> Sample:
+        milliwatts = _ask(self.gpus.get_instant_power_usage, index)
+        reasons = self._nvml(index, "nvmlDeviceGetCurrentClocksEventReasons")
+        return Sample(
+            time_s=time.perf_counter(),
+            component=f"gpu{index}",
+            watts=None if milliwatts is None else milliwatts / 1000,
+            temperature_c=_ask(self.gpus.get_gpu_temperature, index),
+            clock_mhz=self._nvml(index, "nvmlDeviceGetClockInfo", 1),  # 1: the streaming multiprocessors' clock
+            flags=("throttled",) if reasons is not None and int(reasons) & THROTTLE_REASONS else (),
+        )
 
     def flags(self) -> tuple[str, ...]:
-        """Reason codes of what disturbs these boards now: throttling, and processes of others."""
-        flags = set()
+        """Reason codes of what disturbs these boards now: processes of others."""
         for index in self.indices:
-            reasons = self._nvml(index, "nvmlDeviceGetCurrentClocksEventReasons")
-            if reasons is not None and int(reasons) & THROTTLE_REASONS:
-                flags.add("throttled")
             processes = self._nvml(index, "nvmlDeviceGetComputeRunningProcesses") or []
             if len([process for process in processes if process.pid != os.getpid()]) > _own_alias(processes):
-                flags.add("foreign_gpu_process")
-        return tuple(sorted(flags))
+                return ("foreign_gpu_process",)
+        return ()
 
     def _nvml(self, index: int, function: str, *arguments: Any) -> Any:
         """A reading that Zeus does not offer, or None where the board or the vendor has none."""
@@ -101,6 +105,16 @@ class Boards:
             return None
 
 
+def _ask(read: Callable[[int], float], index: int) -> float | None:
+    """A reading of Zeus's, or None where the board or the vendor has none."""
+    from zeus.device.exception import ZeusBaseGPUError
+
+    try:
+        return float(read(index))
+    except (ZeusBaseGPUError, AttributeError):
+        return None
+
+
 def _own_alias(processes: Sequence[Any]) -> int:
     """1 if this process may be listed under another number, as in a container; 0 if it is listed under its own."""
     return 0 if any(process.pid == os.getpid() for process in processes) else 1
@@ -112,7 +126,7 @@ class GpuCounters:
     def __init__(self, monitor: ZeusMonitor, boards: Boards) -> None:
         self._monitor = monitor
         self._boards = boards
-        self._keys = map("window-{}".format, itertools.count())
+        self._keys = map("gpu-{}".format, itertools.count())
         period = update_period_s(lambda: float(boards.gpus.get_total_energy_consumption(boards.indices[0])))
         source = f"NVML total energy through Zeus, {boards.name}"
         self._sensor = Sensor("gpu", source, "GPU boards", GAIN, update_period_s=period)
@@ -125,37 +139,28 @@ class GpuCounters:
         """Power, temperature and clock of each board."""
         return self._boards.sample()
 
-    def begin(self) -> str | Exception:
-        """Open a window of the monitor; the state is its key, or the error that prevented it."""
-        from zeus.device.exception import ZeusBaseGPUError
-
+    def begin(self) -> str:
+        """Open a window of the monitor; the state is its key."""
         key = next(self._keys)
-        try:
-            self._monitor.begin_window(key, sync_execution=False)
-        except ZeusBaseGPUError as error:
-            failure: Exception = error
-            return failure
+        self._monitor.begin_window(key, sync_execution=False)
         return key
 
-    def end(self, state: str | Exception, duration_s: float) -> list[EnergyFigure]:
-        """Joules over all boards; unavailable where a counter failed or did not move."""
-        from zeus.device.exception import ZeusBaseGPUError
-
+    def end(self, state: str, duration_s: float) -> list[EnergyFigure]:
+        """Joules over all boards; unavailable where a counter did not move, or moved impossibly."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Zeus warns of zero energy, which is refused below.
+            joules = list((self._monitor.end_window(state, sync_execution=False).gpu_energy or {}).values())
         sensor = self._sensor
-        if isinstance(state, Exception):
-            return [unavailable("gpu", sensor.source, str(state), "counter_lost")]
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Zeus warns of zero energy, which is refused below.
-                measured = self._monitor.end_window(state, sync_execution=False)
-        except ZeusBaseGPUError as error:
-            return [unavailable("gpu", sensor.source, str(error), "counter_lost")]
-        joules = measured.gpu_energy
-        if not joules or min(joules.values()) <= 0:
-            reason = f"a counter did not move within {duration_s:.3g} s: {joules}"
+        limit_j = MAX_BOARD_POWER_W * (duration_s + (sensor.update_period_s or ASSUMED_PERIOD_S))
+        if not joules or 0 in joules:
+            reason = f"a counter did not move within {duration_s:.3g} s"
             return [unavailable("gpu", sensor.source, reason, "counter_stuck")]
-        figure = sensor.figure(float(sum(joules.values())), duration_s)
-        return [figure.flagged(*self._boards.flags())]
+        if min(joules) < 0 or max(joules) > limit_j:
+            reason = (
+                f"a counter moved by {min(joules):.6g} to {max(joules):.6g} J in {duration_s:.3g} s, which cannot be"
+            )
+            return [unavailable("gpu", sensor.source, reason, "counter_jump")]
+        return [sensor.figure(float(sum(joules)), duration_s).flagged(*self._boards.flags())]
 
     def close(self) -> None:
         """Nothing to release: the monitor holds no window between calls."""
@@ -192,18 +197,22 @@ class GpuPower:
         return time.perf_counter()
 
     def end(self, state: float, duration_s: float) -> list[EnergyFigure]:
-        """Power held from sample to sample; unavailable where a board gave none."""
-        joules = 0.0
-        for index in self._boards.indices:
-            own = [sample for sample in self._samples if sample.component == f"gpu{index}"]
-            times = [sample.time_s for sample in own if sample.watts is not None]
-            watts = [sample.watts for sample in own if sample.watts is not None]
-            energy = hold_energy_j(times, watts, state, state + duration_s)
-            if energy is None or len(watts) < len(own):
-                reason = f"GPU {index} gave no power inside the window"
-                return [unavailable("gpu", self._sensor.source, reason, "counter_lost")]
-            joules += energy
+        """Power held from sample to sample; unavailable where a board gave none for a while."""
+        self.sample()
+        energies = [self._energy_j(f"gpu{index}", state, state + duration_s) for index in self._boards.indices]
+        joules = complete_sum(energies)
+        if joules is None or 0 in energies:
+            reason = f"a board gave no power for more than {MAX_GAP_PERIODS * PERIOD_S:g} s, or gave 0 W throughout"
+            return [unavailable("gpu", self._sensor.source, reason, "counter_lost")]
         return [self._sensor.figure(joules, duration_s).flagged(*self._boards.flags())]
+
+    def _energy_j(self, component: str, start_s: float, end_s: float) -> float | None:
+        own = [sample for sample in self._samples if sample.component == component and sample.time_s >= start_s - 1]
+        known = [(sample.time_s, sample.watts) for sample in own if sample.watts is not None]
+        gaps = [after - before for (before, _), (after, _) in pairwise(known) if after > start_s and before < end_s]
+        if not gaps or max(gaps) > MAX_GAP_PERIODS * PERIOD_S:
+            return None
+        return hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s)
 
     def close(self) -> None:
         """Nothing to release."""

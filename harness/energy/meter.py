@@ -1,7 +1,8 @@
 """The meter: windows of time, work and energy.
 
-A window has edges: what was dispatched is finished first, the clock is monotonic, and every source is read at both.
-Windows may nest and overlap. An error inside one closes it, and it is kept as not ok.
+A window has edges: what was dispatched is finished first, the clock is monotonic, and every source is read at both, in
+the same order, so that what reading takes is the same at both. Windows may nest and overlap. An error inside one closes
+it, and it is kept as not ok. A source that raises loses its figure, and the run goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.energy.figure import EnergyFigure, TotalEnergy, total
+from harness.energy.figure import EnergyFigure, TotalEnergy, total, unavailable
 from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import Sampled, Source, SourceInfo
 from harness.energy.trace import PERIOD_S, PowerSampler
@@ -23,13 +24,17 @@ from harness.energy.validity import Limits, trace_flags
 
 @dataclass
 class Work:
-    """What was done inside a window. None means that it does not apply or is unknown."""
+    """What was done inside a window. None means that it does not apply or is unknown.
+
+    `memory_bytes` is the least traffic with memory that the work needs.
+    """
 
     iterations: int | None = None
     samples: int | None = None
     tokens: int | None = None
     text_bytes: float | None = None
     flops: float | None = None
+    memory_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,22 +118,19 @@ class EnergyMeter:
     def begin(self, phase: str, repeat: int | None = None, label: str = "") -> OpenWindow:
         """Open a window."""
         self._synchronize()
+        started = time.perf_counter()
         own, everyone = own_cpu_seconds(), machine_cpu_seconds()
-        states = [source.begin() for source in self._sources]  # Last, so that nothing lies between it and the clock.
-        return OpenWindow(phase, repeat, time.perf_counter(), own, everyone, states, label)
+        return OpenWindow(phase, repeat, started, own, everyone, [_begin(source) for source in self._sources], label)
 
     def end(self, window: OpenWindow, ok: bool = True) -> Window:
         """Close a window and keep it."""
         self._synchronize()
         ended = time.perf_counter()
         duration = ended - window.started
-        figures = [
-            figure
-            for source, state in zip(self._sources, window.states, strict=True)
-            for figure in source.end(state, duration)
-        ]
-        own = own_cpu_seconds() - window.own_cpu_s
+        own = max(0.0, own_cpu_seconds() - window.own_cpu_s)  # A child that has ended takes its seconds along.
         foreign = max(0.0, machine_cpu_seconds() - window.all_cpu_s - own)
+        edges = zip(self._sources, window.states, strict=True)
+        figures = [figure for source, state in edges for figure in _end(source, state, duration)]
         closed = Window(
             phase=window.phase,
             repeat=window.repeat,
@@ -174,3 +176,27 @@ class EnergyMeter:
         self.sampler.stop()
         for source in self._sources:
             source.close()
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """In place of a source's state: what it raised."""
+
+    error: Exception
+
+
+def _begin(source: Source) -> Any:
+    try:
+        return source.begin()
+    except Exception as error:  # Whatever a driver raises is a missing reading, not the end of the run.
+        return _Failed(error)
+
+
+def _end(source: Source, state: Any, duration_s: float) -> list[EnergyFigure]:
+    try:
+        if not isinstance(state, _Failed):
+            return source.end(state, duration_s)
+        error = state.error
+    except Exception as raised:
+        error = raised
+    return [unavailable(info.component, info.source, repr(error), "counter_lost") for info in source.describe()]

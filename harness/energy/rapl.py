@@ -21,8 +21,10 @@ from harness.energy.period import update_period_s
 from harness.energy.source import SourceInfo
 from harness.energy.trace import Sample
 
-# No CPU package draws more; Zeus assumes the same bound.
-MAX_PACKAGE_POWER_W = 1000.0
+# No package (Zeus assumes the same bound), and no memory of one, draws more.
+MAX_POWER_W = {"cpu": 1000.0, "dram": 400.0}
+# A reading may hold what the counter had not yet shown at the reading before: at most this many seconds.
+SLACK_S = 0.1
 
 # Scale of RAPL against a power analyser: packages within 5 % (Hackenberg et al., "An Energy Efficiency Feature Survey
 # of the Intel Haswell Processor", 2015), DRAM within 20 % (Desrochers, Paradis and Weaver, "A Validation of DRAM RAPL
@@ -47,11 +49,13 @@ class Zone:
         name: For messages.
         read_uj: Reads the counter in microjoules.
         range_uj: Where the counter wraps to 0; None where whoever reads it has unwrapped it.
+        max_w: More than this it cannot draw.
     """
 
     name: str
     read_uj: Callable[[], float]
     range_uj: float | None
+    max_w: float
     _total_uj: float = 0.0
     _last_uj: float = field(init=False)
     _last_s: float = field(init=False)
@@ -79,7 +83,7 @@ class Zone:
             delta = now_uj - self._last_uj
             if delta < 0 and self.range_uj is not None:
                 delta %= self.range_uj
-            limit = MAX_PACKAGE_POWER_W * 1e6 * (now_s - self._last_s + 1.0)
+            limit = self.max_w * 1e6 * (now_s - self._last_s + SLACK_S)
             self._last_uj, self._last_s = now_uj, now_s
             if not 0 <= delta <= limit:
                 raise CounterError(f"{self.name} moved by {delta / 1e6:.0f} J, which it cannot draw", "counter_jump")
@@ -181,16 +185,20 @@ def _zone_name(cpus: Any, index: int) -> str:
 
 def _package_zone(cpu: Any) -> Zone:
     if hasattr(cpu, "rapl_file"):
-        return _file_zone(cpu.rapl_file)
-    return Zone(f"package {cpu.cpu_index}", lambda: cpu.get_total_energy_consumption().cpu_mj * 1e3, None)
+        return _file_zone(cpu.rapl_file, MAX_POWER_W["cpu"])
+    return Zone(
+        f"package {cpu.cpu_index}", lambda: cpu.get_total_energy_consumption().cpu_mj * 1e3, None, MAX_POWER_W["cpu"]
+    )
 
 
 def _memory_zone(cpu: Any) -> Zone:
     if hasattr(cpu, "rapl_file"):
-        return _file_zone(cpu.dram)
-    return Zone(f"dram {cpu.cpu_index}", lambda: cpu.get_total_energy_consumption().dram_mj * 1e3, None)
+        return _file_zone(cpu.dram, MAX_POWER_W["dram"])
+    return Zone(
+        f"dram {cpu.cpu_index}", lambda: cpu.get_total_energy_consumption().dram_mj * 1e3, None, MAX_POWER_W["dram"]
+    )
 
 
-def _file_zone(file: Any) -> Zone:
+def _file_zone(file: Any, max_w: float) -> Zone:
     path = Path(file.energy_uj_path)
-    return Zone(path.parent.name, lambda: float(path.read_text()), file.max_energy_range_uj)
+    return Zone(path.parent.name, lambda: float(path.read_text()), file.max_energy_range_uj, max_w)

@@ -20,7 +20,7 @@ class SocSource:
 
     def __init__(self, soc: Any) -> None:
         self._soc = soc
-        self._keys = map("window-{}".format, itertools.count())
+        self._keys = map("soc-{}".format, itertools.count())
         self._sensor = Sensor("soc", f"{type(soc).__name__} through Zeus", "system on a chip", GAIN)
 
     @classmethod

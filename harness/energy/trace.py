@@ -26,6 +26,7 @@ class Sample:
         watts: Power.
         temperature_c: Temperature in degrees Celsius.
         clock_mhz: Clock of the processor.
+        flags: Reason codes of what disturbs the device at this moment.
     """
 
     time_s: float
@@ -33,6 +34,7 @@ class Sample:
     watts: float | None
     temperature_c: float | None = None
     clock_mhz: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 Probe = Callable[[], Sequence[Sample]]
@@ -55,6 +57,7 @@ class PowerSampler:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.samples: list[Sample] = []
+        self.failures: list[Exception] = []
         self.cpu_s = 0.0
 
     def start(self) -> None:
@@ -73,17 +76,34 @@ class PowerSampler:
         due = time.perf_counter()
         while not self._stop.is_set():
             for probe in self._probes:
-                self.samples.extend(probe())
+                self._take(probe)
             self.cpu_s = time.thread_time()
             due = max(due + self._period_s, time.perf_counter())
             self._stop.wait(max(0.0, due - time.perf_counter()))
 
+    def _take(self, probe: Probe) -> None:
+        try:
+            self.samples.extend(probe())
+        except Exception as error:  # Whatever a driver raises: the trace has a gap, and the sampler goes on.
+            self.failures.append(error)
+
+    def inside(self, start_s: float, end_s: float) -> list[Sample]:
+        """Samples of all components inside a stretch of time."""
+        samples = self.samples
+        first = bisect.bisect_left(samples, start_s, key=_moment)
+        return samples[first : bisect.bisect_right(samples, end_s, key=_moment)]
+
     def between(self, component: str, start_s: float, end_s: float) -> list[Sample]:
         """Samples of a component inside a stretch of time, and the last one before it."""
-        own = [sample for sample in self.samples if sample.component == component]
-        times = [sample.time_s for sample in own]
-        first = max(0, bisect.bisect_right(times, start_s) - 1)
-        return own[first : bisect.bisect_right(times, end_s)]
+        before = bisect.bisect_left(self.samples, start_s, key=_moment) - 1
+        while before >= 0 and self.samples[before].component != component:
+            before -= 1
+        held = [self.samples[before]] if before >= 0 else []
+        return held + [sample for sample in self.inside(start_s, end_s) if sample.component == component]
+
+
+def _moment(sample: Sample) -> float:
+    return sample.time_s
 
 
 def hold_energy_j(times_s: Sequence[float], watts: Sequence[float], start_s: float, end_s: float) -> float | None:

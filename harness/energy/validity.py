@@ -7,9 +7,10 @@
 | `window_short_for_counter` | one update of a counter is more than 5 % of the window's energy |
 | `counter_lost`, `counter_stuck`, `counter_jump` | a counter failed, stood still, or moved impossibly: no figure |
 | `contended_host`, `foreign_gpu_process` | somebody else used the machine |
-| `throttled` | the board lowered its clocks at a limit of power or temperature |
+| `throttled` | at some sample, the board lowered its clocks at a limit of power or temperature |
 | `temperature_drift`, `clock_drift` | temperature or clock differ between the window's first and last second |
 | `trace_differs`, `trace_inconsistent` | counter and integrated power differ by more than 5 %, 10 % |
+| `idle_mismatch` | of a run: idle power before and after the work differ by more than 5 %; net energy is empty |
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def trace_flags(
     sampler: PowerSampler, figures: Sequence[EnergyFigure], start_s: float, end_s: float, limits: Limits
 ) -> Iterator[str]:
     """Flags that need the trace: drift of temperature and clock, and counters against integrated power."""
-    samples = [sample for sample in list(sampler.samples) if start_s <= sample.time_s <= end_s]
+    samples = sampler.inside(start_s, end_s)
+    yield from sorted({flag for sample in samples for flag in sample.flags})
     if _drift(samples, "temperature_c", start_s, end_s) > limits.temperature_drift_c:
         yield "temperature_drift"
     if _drift(samples, "clock_mhz", start_s, end_s, relative=True) > limits.clock_drift:
@@ -70,7 +72,7 @@ def trace_difference(sampler: PowerSampler, figure: EnergyFigure, start_s: float
     """
     if figure.component != "gpu" or figure.method is not Method.MEASURED_COUNTER or figure.value_j is None:
         return None
-    names = {sample.component for sample in list(sampler.samples) if sample.component.startswith("gpu")}
+    names = {sample.component for sample in sampler.inside(start_s, end_s) if sample.component.startswith("gpu")}
     integrals = []
     for name in names:
         samples = sampler.between(name, start_s, end_s)

@@ -37,12 +37,15 @@ class WallMeter:
         self._path = path
         self._patience_s = patience_s
         readings = read_log(path)
+        if len(readings) < 2:
+            raise LookupError(f"{path}: the log has one line yet, which does not tell its period")
         offset = time.time() - readings[-1][0]
         if abs(offset) > MAX_OFFSET_S:
             raise LookupError(
                 f"{path}: its newest line is {offset:.1f} s from now: the logger has stopped, or its clock is off"
             )
-        period = max((after - before for (before, _), (after, _) in pairwise(readings[-20:])), default=None)
+        period = max(after - before for (before, _), (after, _) in pairwise(readings[-20:]))
+        self._period_s = period
         source = f"wall meter, {path.name}"
         self._sensor = Sensor("node", source, "the whole node", accuracy, Method.WALL_METER, period)
 
@@ -71,7 +74,7 @@ class WallMeter:
             moment for moment, _ in readings if state - MAX_OFFSET_S <= moment <= state + duration_s + MAX_OFFSET_S
         ]
         gap = max((after - before for before, after in pairwise(times)), default=0.0)
-        if gap > MAX_GAP_PERIODS * (self._sensor.update_period_s or gap):
+        if gap > MAX_GAP_PERIODS * self._period_s:
             return [self._missing(f"the log has a gap of {gap:.1f} s inside the window")]
         return [self._sensor.figure(joules, duration_s)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ PACKAGES = (
     "scipy",
     "datasets",
 )
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE")
+VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE")
 
 # What makes two environments comparable; the rest (time of day, free memory, commit) is noted and not compared.
 _IDENTITY = ("python", "os", "cpu", "logical_cpus", "memory_bytes", "packages", "gpus", "threads", "variables")
@@ -51,6 +52,7 @@ def describe_environment() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "threads": torch.get_num_threads(),
         "gpus": _gpus(),
+        "gpu_temperatures_c": [_nvml(gpu, _temperature) for gpu in _cuda_boards()],
         "packages": {name: _version(name) for name in PACKAGES},
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
@@ -71,31 +73,50 @@ def _version(package: str) -> str | None:
 def _gpus() -> list[dict[str, Any]]:
     import torch
 
-    if not torch.cuda.is_available():
-        return []
-    properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return [
-        {"name": gpu.name, "memory_bytes": gpu.total_memory, "cuda": torch.version.cuda, **_driver(index)}
-        for index, gpu in enumerate(properties)
+        {
+            "name": board.name,
+            "memory_bytes": board.total_memory,
+            "cuda": torch.version.cuda,
+            **(_nvml(board, _driver) or {}),
+        }
+        for board in _cuda_boards()
     ]
 
 
-def _driver(index: int) -> dict[str, Any]:
-    """Driver version, power limit, temperature and clocks, where NVML gives them."""
+def _cuda_boards() -> list[Any]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+
+
+def _nvml(board: Any, read: Callable[[Any, Any], Any]) -> Any:
+    """What NVML says of a board, found by its UUID since CUDA may number boards otherwise; None where it does not."""
     try:
         import pynvml
     except ImportError:
-        return {}
+        return None
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        return {
-            "driver": pynvml.nvmlSystemGetDriverVersion(),
-            "power_limit_w": pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000,
-            "max_sm_clock_mhz": pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
-        }
+        return read(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{board.uuid}"))
     except pynvml.NVMLError:
-        return {}
+        return None
+
+
+def _driver(pynvml: Any, handle: Any) -> dict[str, Any]:
+    """Driver version, power limit and largest clock."""
+    return {
+        "driver": pynvml.nvmlSystemGetDriverVersion(),
+        "power_limit_w": pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000,
+        "max_sm_clock_mhz": pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+    }
+
+
+def _temperature(pynvml: Any, handle: Any) -> float:
+    """Degrees Celsius now."""
+    return float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
 
 
 def _git(*arguments: str) -> str | None:

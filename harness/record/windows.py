@@ -26,7 +26,10 @@ def write_power(folder: Path, meter: EnergyMeter) -> None:
     """Write the trace of power, temperature and clocks, where there is one; times count from the meter's start."""
     if not meter.sampler.samples:
         return
-    rows = [{**vars(sample), "time_s": sample.time_s - meter.origin} for sample in list(meter.sampler.samples)]
+    rows = [
+        {**vars(sample), "time_s": sample.time_s - meter.origin, "flags": ",".join(sample.flags)}
+        for sample in list(meter.sampler.samples)
+    ]
     with atomic_path(folder / POWER_FILE_NAME) as temporary:
         pd.DataFrame(rows).to_parquet(temporary, index=False)
 
@@ -46,6 +49,7 @@ def window_row(window: Window) -> dict[str, Any]:
         "total_energy_j": energy.value_j,
         "total_energy_low_j": energy.low_j,
         "total_energy_high_j": energy.high_j,
+        "total_energy_quantisation_j": energy.quantisation_j,
         "energy_method": energy.method.value,
         "energy_components": "+".join(energy.components),
         "flags": ",".join(window.flags),

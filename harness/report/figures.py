@@ -32,6 +32,7 @@ VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl":
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#777777")
 MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
+ERROR_BARS = "Error bars: 95 % of random error (Student's t over repeats, and the counters' updates)."
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def _plain(value: float, position: int) -> str:
 def caption(spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> str:
     """What the figure shows, how energy was obtained, and what the error bars are."""
     x, y = BY_NAME[spec.x], BY_NAME[spec.y]
-    bars = "Error bars: 95 % of random error (Student's t over repeats)." if spec.x_error or spec.y_error else ""
+    bars = ERROR_BARS if spec.x_error or spec.y_error else ""
     texts = f"Text: {', '.join(sorted(set(runs['data'])))}."
     energy = energy_sentence(runs, collected.records) if _shows_energy(spec) else ""
     repeats = "score_repeats" if any(column.startswith("score_") for column in (spec.x, spec.y)) else "repeats"

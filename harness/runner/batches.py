@@ -63,21 +63,27 @@ class AtLeast(IterableDataset[Batch]):
         iterations: Smallest number of batches.
         seconds: Shortest time.
         elapsed_s: Seconds since the time began to count.
+        lead_in: Batches to serve before those that count, from the end of the text.
     """
 
     def __init__(
-        self, batches: ScoringBatches, iterations: int, seconds: float, elapsed_s: Callable[[], float]
+        self,
+        batches: ScoringBatches,
+        iterations: int,
+        seconds: float,
+        elapsed_s: Callable[[], float],
+        lead_in: int = 0,
     ) -> None:
         self._batches = batches
         self._iterations = iterations
         self._seconds = seconds
         self._elapsed_s = elapsed_s
-        self.served = 0
+        self.counted = -lead_in
 
     def __iter__(self) -> Iterator[Batch]:
-        while self.served < self._iterations or self._elapsed_s() < self._seconds:
-            yield self._batches[self.served % len(self._batches)]
-            self.served += 1
+        while self.counted < self._iterations or self._elapsed_s() < self._seconds:
+            yield self._batches[self.counted % len(self._batches)]
+            self.counted += 1
 
 
 class TrainingBatches(Dataset[Batch]):

@@ -28,13 +28,17 @@ class MeteredEvaluation(WindowCallback):
         meter: The run's meter.
         phase, repeat: Of the window.
         work: Gives the work done, once it is done.
+        lead_in: Batches before the window opens.
     """
 
-    def __init__(self, meter: EnergyMeter, phase: str, repeat: int | None, work: Callable[[], Work]) -> None:
+    def __init__(
+        self, meter: EnergyMeter, phase: str, repeat: int | None, work: Callable[[], Work], lead_in: int = 0
+    ) -> None:
         super().__init__(meter)
         self._phase = phase
         self._repeat = repeat
         self._work = work
+        self._lead_in = lead_in
         self._window: OpenWindow | None = None
 
     def elapsed_s(self) -> float:
@@ -42,12 +46,26 @@ class MeteredEvaluation(WindowCallback):
         return 0.0 if self._window is None else time.perf_counter() - self._window.started
 
     def on_test_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Open the window."""
-        self._window = self.open_window("test", self._phase, self._repeat)
+        """Open the window where every batch counts."""
+        if self._lead_in == 0:
+            self._window = self.open_window("test", self._phase, self._repeat)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Open the window after the lead-in."""
+        if batch_idx + 1 == self._lead_in:
+            self._window = self.open_window("test", self._phase, self._repeat)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Close the window with the work that was done in it."""
-        assert self._window is not None, "it was opened when the epoch began"
+        assert self._window is not None, "it was opened before the first batch that counts"
         self._window.work = self._work()
         self.close_window("test")
 

@@ -65,14 +65,3 @@ def device_name(hardware: HardwareConfig) -> str:
     if hardware.accelerator == "cuda" and torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
     return cpu_name()
-
-
-def cuda_in_use() -> bool:
-    """Whether this process has started CUDA."""
-    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-def synchronize() -> None:
-    """Wait until the work dispatched to CUDA devices is finished; nothing to wait for on a CPU."""
-    if cuda_in_use():
-        torch.cuda.synchronize()

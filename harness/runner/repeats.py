@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.config.platform import ProtocolConfig
 from harness.energy.meter import Window
@@ -18,12 +18,10 @@ def repeat_until_precise(protocol: ProtocolConfig, measure: Callable[[int], Wind
     The mean that decides is that of joules per token, or of seconds per token where there is no energy.
     """
     started = time.perf_counter()
-    costs: list[float] = []
+    windows: list[Window] = []
     for repeat in range(1, protocol.max_repeats + 1):
-        cost = cost_per_token(measure(repeat))
-        if cost is not None:
-            costs.append(cost)
-        interval = mean_interval(costs)
+        windows.append(measure(repeat))
+        interval = mean_interval(costs_per_token(windows))
         half_width = math.inf if interval is None else interval.relative_half_width
         if repeat >= protocol.min_repeats and half_width <= protocol.target_half_width:
             return f"half-width {half_width:.2%} is within {protocol.target_half_width:.2%}"
@@ -32,7 +30,8 @@ def repeat_until_precise(protocol: ProtocolConfig, measure: Callable[[int], Wind
     return f"limit of {protocol.max_repeats} repeats"
 
 
-def cost_per_token(window: Window) -> float | None:
-    """Joules per token of a window, seconds per token without energy, None without tokens."""
-    energy = window.energy.value_j
-    return ratio(window.duration_s if energy is None else energy, window.work.tokens)
+def costs_per_token(windows: Sequence[Window]) -> list[float]:
+    """Joules per token of each window; seconds per token of each where any lacks its energy."""
+    energies = [window.energy.value_j for window in windows]
+    costs = [window.duration_s for window in windows] if None in energies else energies
+    return [cost for cost in map(ratio, costs, [window.work.tokens for window in windows]) if cost is not None]

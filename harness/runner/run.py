@@ -17,6 +17,7 @@ from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
 from harness.data.corpus import Corpus
 from harness.energy.choose import open_sources
+from harness.energy.cuda import synchronize
 from harness.energy.meter import EnergyMeter
 from harness.energy.validity import Limits
 from harness.errors import UserError
@@ -27,7 +28,7 @@ from harness.record.windows import write_power
 from harness.runner.folders import log_to, make_folder, remove_folders
 from harness.runner.metering import Progress
 from harness.runner.outcome import Findings, Started, make_record, run_folder, stopped_by_user, write_run
-from harness.runner.precision import DTYPES, require_supported, synchronize
+from harness.runner.precision import DTYPES, require_supported
 from harness.runner.session import Session
 
 log = logging.getLogger("harness")
@@ -57,10 +58,13 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
         "num_parameters_non_embedding": model.num_parameters_non_embedding,
         "context_length": model.context_length,
     }
+    device = torch.device(config.hardware.accelerator)
+    model.network.to(device)
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
     findings.quality, findings.stop_reasons = outcome.quality, outcome.stop_reasons
+    model.network.to(device)  # Lightning has put it back into the host's memory.
     measure_idle(meter, config.protocol, "loaded, after")
 
 

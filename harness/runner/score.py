@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from harness.config.task import ScoreTaskConfig, ScoringConfig
 from harness.data.corpus import require_documents, take_bytes
 from harness.data.tokens import IGNORED, ScoringWindows, scoring_windows
+from harness.energy.cuda import cuda_in_use
 from harness.energy.meter import Window, Work
 from harness.errors import UserError
 from harness.metrics.flops import forward_flops_per_token
@@ -93,8 +94,10 @@ class _Scorer:
         return self._pass("score", number, 1, self._session.config.protocol.window_s)
 
     def _pass(self, phase: str, repeat: int | None, iterations: int, seconds: float) -> Window:
-        metering = MeteredEvaluation(self._session.meter, phase, repeat, lambda: self._work(loop.served))
-        loop = AtLeast(self._batches, iterations, seconds, metering.elapsed_s)
+        # Lightning frees a GPU's memory after each pass: one batch of a repeat gets it back before the window opens.
+        lead_in = 1 if repeat is not None and cuda_in_use() else 0
+        metering = MeteredEvaluation(self._session.meter, phase, repeat, lambda: self._work(loop.counted), lead_in)
+        loop = AtLeast(self._batches, iterations, seconds, metering.elapsed_s, lead_in)
         trainer = self._session.trainer([ReportProgress(phase, self._session.progress), metering])
         trainer.test(self._module, DataLoader(loop, batch_size=None), verbose=False)
         return self._session.meter.windows[-1]
@@ -109,7 +112,14 @@ class _Scorer:
             # A part of the text has its share of the bytes: what its tokens stand for, on average.
             text_bytes=self._windows.text_bytes * amount.scored_tokens / self._windows.scored_tokens,
             flops=float(flops * amount.positions),
+            memory_bytes=self._weight_traffic(iterations),
         )
+
+    def _weight_traffic(self, iterations: int) -> float | None:
+        """Bytes of weights read from memory, once a forward pass; unknown where a cache may hold them."""
+        cache_bytes = self._session.config.hardware.cache_bytes
+        weight_bytes = sum(weight.nbytes for weight in self._module.network.parameters())
+        return None if cache_bytes is None or weight_bytes <= cache_bytes else float(iterations * weight_bytes)
 
 
 def _quality(session: Session, scoring: ScoringConfig, windows: ScoringWindows, nats: list[float]) -> dict[str, Any]:

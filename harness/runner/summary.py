@@ -13,12 +13,12 @@ import torch
 
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.energy.figure import Method
+from harness.energy.cuda import cuda_in_use
+from harness.energy.figure import COVERAGE, Method, widened
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
 from harness.energy.validity import EXCLUDED
-from harness.metrics.efficiency import ratio, utilisation
-from harness.runner.precision import cuda_in_use
+from harness.metrics.efficiency import complete_sum, ratio, utilisation
 from harness.stats.intervals import mean_interval
 
 
@@ -55,6 +55,7 @@ class IdleBaseline:
         power_w: Mean of before and after; None where one is missing, or where they differ too much.
         half_difference_w: Half of what they differ by: the uncertainty of `power_w`.
         reason: Why there is no `power_w`.
+        mismatch: Whether that is because they differ too much.
     """
 
     unloaded_w: float | None
@@ -63,6 +64,7 @@ class IdleBaseline:
     power_w: float | None
     half_difference_w: float | None
     reason: str
+    mismatch: bool = False
 
 
 # Net energy is void where the idle power before and after the work differ by more than this share.
@@ -79,19 +81,29 @@ def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
         return IdleBaseline(unloaded, before, after, None, None, "no idle baseline before and after the work")
     mean, half = (before + after) / 2, abs(before - after) / 2
     if 2 * half > IDLE_MISMATCH * mean:
-        reason = f"idle_mismatch: {before:.1f} W before the work, {after:.1f} W after it"
-        return IdleBaseline(unloaded, before, after, None, half, reason)
+        reason = f"idle power was {before:.1f} W before the work and {after:.1f} W after it"
+        return IdleBaseline(unloaded, before, after, None, half, reason, mismatch=True)
     return IdleBaseline(unloaded, before, after, mean, half, "")
 
 
-def _net(sums: _Sums, idle: IdleBaseline) -> dict[str, float | None]:
-    """Gross energy minus idle power x time, with the uncertainty of the baseline."""
+def _net(sums: _Sums, idle: IdleBaseline, relative_half_width: float | None) -> dict[str, float | None]:
+    """Gross energy minus idle power x time, and its uncertainty as the half-width of a 95 % interval.
+
+    Three parts in quadrature: that of the gross energy (`relative_half_width`), half of what the baselines differ by
+    over the same time, and the sensor's gain, which scales gross and idle alike and so counts on the difference only.
+    """
     if sums.energy_j is None or sums.duration_s is None or idle.power_w is None or idle.half_difference_w is None:
         return {"net_energy_j": None, "net_energy_uncertainty_j": None, "net_joules_per_token": None}
     net = sums.energy_j - idle.power_w * sums.duration_s
+    uncertainty = None
+    if relative_half_width is not None and sums.systematic_low_j is not None and sums.systematic_high_j is not None:
+        gain = (sums.systematic_high_j - sums.systematic_low_j) / 2 / sums.energy_j
+        uncertainty = math.hypot(
+            relative_half_width * sums.energy_j, idle.half_difference_w * sums.duration_s, gain * net
+        )
     return {
         "net_energy_j": net,
-        "net_energy_uncertainty_j": math.hypot(idle.half_difference_w * sums.duration_s, sums.quantisation_j),
+        "net_energy_uncertainty_j": uncertainty,
         "net_joules_per_token": ratio(net, sums.tokens),
     }
 
@@ -102,8 +114,9 @@ def invalid(summary: dict[str, Any], quality: dict[str, Any], protocol: Protocol
     if entropy is not None and not math.isfinite(entropy):
         return "the model diverged: its cross entropy is not a number"
     for phase, values in summary["phases"].items():
-        if values["mfu"] is not None and values["mfu"] > 1:
-            return f"{phase}: {values['mfu']:.2f} of the hardware's peak FLOP/s is more than there is: check hardware="
+        for name, peak in (("mfu", "peak FLOP/s"), ("mbu", "memory bandwidth")):
+            if values[name] is not None and values[name] > 1:
+                return f"{phase}: {values[name]:.2f} of the hardware's {peak} is more than there is: check hardware="
         short = {"window_short_for_counter"} & set(values["flags"])
         if protocol.refuse_short_windows and values["repeats"] < protocol.min_repeats:
             return f"{phase}: {values['repeats']} repeats of full length, and protocol={protocol.name} asks for more"
@@ -126,12 +139,16 @@ def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
 def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBaseline) -> dict[str, Any]:
     repeats = [window for window in windows if window.phase == phase and window.repeat is not None]
     used = [window for window in repeats if not EXCLUDED & set(window.flags)]
+    unflagged = _Sums.over([window for window in repeats if not window.flags])
     sums = _Sums.over(used)
-    peak = config.hardware.peak_flops.get(config.precision.compute)
+    hardware = config.hardware
+    interval = _token_interval(used, sums)
+    mismatch = ["idle_mismatch"] if idle.mismatch else []
     return {
         "repeats": len(used),
         "repeats_excluded": len(repeats) - len(used),
-        "flags": sorted({flag for window in repeats for flag in window.flags}),
+        "repeats_unflagged": sum(not window.flags for window in repeats),
+        "flags": sorted({flag for window in repeats for flag in window.flags}) + mismatch,
         "duration_s": sums.duration_s,
         "tokens": sums.tokens,
         "samples": sums.samples,
@@ -139,11 +156,15 @@ def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBase
         "text_bytes": sums.text_bytes,
         "flops": sums.flops,
         "tokens_per_second": ratio(sums.tokens, sums.duration_s),
-        "mfu": utilisation(sums.flops, sums.duration_s, peak, config.hardware.devices),
+        "mfu": utilisation(
+            sums.flops, sums.duration_s, hardware.peak_flops.get(config.precision.compute), hardware.devices
+        ),
+        "mbu": utilisation(sums.memory_bytes, sums.duration_s, hardware.memory_bandwidth_bytes_per_s, hardware.devices),
         "mean_power_w": ratio(sums.energy_j, sums.duration_s),
         "joules_per_token": ratio(sums.energy_j, sums.tokens),
-        **_token_interval(used, sums),
-        **_net(sums, idle),
+        "joules_per_token_unflagged": ratio(unflagged.energy_j, unflagged.tokens),
+        **interval,
+        **_net(sums, idle, interval["joules_per_token_relative_half_width"]),
         "joules_per_sample": ratio(sums.energy_j, sums.samples),
         "joules_per_byte": ratio(sums.energy_j, sums.text_bytes),
         "joules_per_byte_low": ratio(sums.low_j, sums.text_bytes),
@@ -162,30 +183,37 @@ class _Sums:
     iterations: float | None
     text_bytes: float | None
     flops: float | None
+    memory_bytes: float | None
     energy_j: float | None
-    low_j: float | None
-    high_j: float | None
+    systematic_low_j: float | None
+    systematic_high_j: float | None
     quantisation_j: float
+
+    @property
+    def low_j(self) -> float | None:
+        """Lower end of the interval of the energy, repeats' scatter apart."""
+        return widened(self.systematic_low_j, -self.quantisation_j)
+
+    @property
+    def high_j(self) -> float | None:
+        """Upper end."""
+        return widened(self.systematic_high_j, self.quantisation_j)
 
     @classmethod
     def over(cls, windows: Sequence[Window]) -> _Sums:
         return cls(
-            duration_s=_sum([window.duration_s for window in windows]),
-            tokens=_sum([window.work.tokens for window in windows]),
-            samples=_sum([window.work.samples for window in windows]),
-            iterations=_sum([window.work.iterations for window in windows]),
-            text_bytes=_sum([window.work.text_bytes for window in windows]),
-            flops=_sum([window.work.flops for window in windows]),
-            energy_j=_sum([window.energy.value_j for window in windows]),
-            low_j=_sum([window.energy.low_j for window in windows]),
-            high_j=_sum([window.energy.high_j for window in windows]),
+            duration_s=complete_sum([window.duration_s for window in windows]),
+            tokens=complete_sum([window.work.tokens for window in windows]),
+            samples=complete_sum([window.work.samples for window in windows]),
+            iterations=complete_sum([window.work.iterations for window in windows]),
+            text_bytes=complete_sum([window.work.text_bytes for window in windows]),
+            flops=complete_sum([window.work.flops for window in windows]),
+            energy_j=complete_sum([window.energy.value_j for window in windows]),
+            memory_bytes=complete_sum([window.work.memory_bytes for window in windows]),
+            systematic_low_j=complete_sum([window.energy.systematic_low_j for window in windows]),
+            systematic_high_j=complete_sum([window.energy.systematic_high_j for window in windows]),
             quantisation_j=math.hypot(*(window.energy.quantisation_j for window in windows)),
         )
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return sum(present) if values and len(present) == len(values) else None
 
 
 def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, float | None]:
@@ -198,8 +226,8 @@ def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, float | No
     """
     costs = [ratio(window.energy.value_j, window.work.tokens) for window in used]
     interval = mean_interval([cost for cost in costs if cost is not None])
-    low, high = ratio(sums.low_j, sums.tokens), ratio(sums.high_j, sums.tokens)
-    quantisation = ratio(1.96 * sums.quantisation_j, sums.energy_j)
+    low, high = ratio(sums.systematic_low_j, sums.tokens), ratio(sums.systematic_high_j, sums.tokens)
+    quantisation = ratio(COVERAGE * sums.quantisation_j, sums.energy_j)
     names = ("random", "quantisation", "relative_half_width", "low", "high", "ci_low", "ci_high")
     if interval is None or low is None or high is None or quantisation is None:
         return {f"joules_per_token_{name}": None for name in names}
@@ -225,7 +253,7 @@ def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
 def _component(windows: Sequence[Window], component: str) -> float | None:
     """Sum of one component; None where any window lacks it."""
     by_window = [{figure.component: figure.value_j for figure in window.figures} for window in windows]
-    return _sum([values.get(component) for values in by_window])
+    return complete_sum([values.get(component) for values in by_window])
 
 
 def _everything(windows: Sequence[Window]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness.__main__ import main
+from tests.simulate import Load, RealClock, drive_rapl
 
 
 def joulebench(*arguments, **options):
@@ -106,6 +107,27 @@ def test_doctor_says_what_is_read_and_what_is_assumed(capsys):
     out = capsys.readouterr().out
     assert "modelled" in out
     assert "cpu_tdp_w" in out
+
+
+def test_doctor_says_what_to_do_without_counters(monkeypatch, capsys):
+    from zeus.device import cpu
+
+    monkeypatch.setattr(cpu, "_cpus", None)
+    monkeypatch.setattr(cpu, "rapl_is_available", lambda: False)
+    assert main(["doctor", "energy=counters"]) == 0
+    out = capsys.readouterr().out
+    assert "unavailable" in out
+    assert "remedy: make its counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd" in out
+
+
+def test_doctor_shows_the_measured_update_period(monkeypatch, rapl, capsys):
+    drive_rapl(rapl, RealClock(), {"package-0": Load([(0.0, 50.0)], period_s=0.02)}, monkeypatch)
+    assert main(["doctor"]) == 0
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cpu ")]
+    milliseconds, unit = row.split()[-2:]
+    assert float(milliseconds) == pytest.approx(20, abs=1)
+    assert unit == "ms"
+    assert "CPU packages" in row
 
 
 def test_doctor_as_json_and_with_counters(rapl, capsys):

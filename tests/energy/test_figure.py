@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from harness.energy.figure import EnergyFigure, Method, total, unavailable
+from harness.energy.figure import EnergyFigure, Method, Sensor, total, unavailable
 
 
 def figure(component, value, low, high, method=Method.MEASURED_COUNTER):
@@ -36,6 +38,35 @@ def test_a_figure_is_unavailable_exactly_when_it_has_no_value():
         figure("gpu", None, None, None)
     with pytest.raises(AssertionError):
         figure("gpu", 1.0, 1.0, 1.0, Method.UNAVAILABLE)
+
+
+def test_a_counters_figure_by_hand():
+    sensor = Sensor("gpu", "counter", "board", gain=0.05, update_period_s=0.1)
+    made = sensor.figure(300.0, duration_s=10.0)
+    assert made.quantisation_j == pytest.approx(30 * 0.1 / 6**0.5)  # power x period / sqrt 6
+    assert made.low_j == pytest.approx(285 - 1.96 * made.quantisation_j)
+    assert made.high_j == pytest.approx(315 + 1.96 * made.quantisation_j)
+    assert made.relative_uncertainty == pytest.approx((15 + 1.96 * made.quantisation_j) / 300)
+    assert made.flags == ()
+    assert sensor.figure(300.0, duration_s=1.9).flags == ("window_short_for_counter",)
+
+
+def test_an_update_period_that_is_not_known_is_not_taken_for_zero():
+    made = Sensor("soc", "chip", "chip", gain=0.1).figure(100.0, duration_s=1.0)
+    assert made.quantisation_j == pytest.approx(100 * 0.1 / 6**0.5)
+    assert made.update_period_s is None
+    assert made.notes == ("update period not measured: 0.1 s assumed",)
+
+
+def test_updates_of_independent_counters_add_in_quadrature_and_gains_in_line():
+    parts = [
+        replace(figure("gpu", 10.0, 9.0, 11.0), quantisation_j=0.3),
+        replace(figure("cpu", 10.0, 9.0, 11.0), quantisation_j=0.4),
+    ]
+    summed = total(parts)
+    assert summed.quantisation_j == pytest.approx(0.5)
+    assert summed.low_j == pytest.approx(18 - 1.96 * 0.5)
+    assert summed.high_j == pytest.approx(22 + 1.96 * 0.5)
 
 
 def test_relative_uncertainty_by_hand():

@@ -2,6 +2,7 @@ import pytest
 
 from harness.energy.figure import Method
 from harness.energy.gpu import open_gpus
+from harness.energy.meter import EnergyMeter
 
 
 def test_the_boards_that_the_run_uses_are_summed(nvml):
@@ -47,19 +48,47 @@ def test_a_counter_that_runs_backwards_is_unavailable(nvml):
     source = open_gpus([0])
     state = source.begin()
     nvml.energy_mj[0] = 4_000
-    assert source.end(state, 1.0)[0].value_j is None
+    [figure] = source.end(state, 1.0)
+    assert figure.value_j is None
+    assert figure.flags == ("counter_jump",)
+
+
+def test_more_than_any_board_draws_is_refused(nvml):
+    source = open_gpus([0, 1])
+    state = source.begin()
+    nvml.energy_mj[0] += 500_000
+    nvml.energy_mj[1] += 4_000_000
+    [figure] = source.end(state, 1.0)
+    assert figure.value_j is None
+    assert figure.flags == ("counter_jump",)
+    assert "500 to 4000 J in 1 s" in figure.notes[0]
+
+
+def test_a_board_that_does_not_tell_its_temperature_still_tells_its_power(nvml):
+    import pynvml
+
+    def refuse(*_):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    from zeus.device.gpu import nvidia
+
+    nvidia.pynvml.nvmlDeviceGetTemperatureV = refuse
+    [sample] = open_gpus([1]).sample()
+    assert (sample.component, sample.watts, sample.temperature_c) == ("gpu1", 100.0, None)
 
 
 @pytest.mark.parametrize("when", ["before", "inside"])
 def test_a_lost_gpu_is_unavailable(nvml, when):
-    source = open_gpus([0])
+    meter = EnergyMeter([open_gpus([0])])
     if when == "before":
         nvml.lost.add(0)
-    state = source.begin()
+    window = meter.begin("score")
     nvml.lost.add(0)
-    [figure] = source.end(state, 1.0)
+    [figure] = meter.end(window).figures
+    meter.close()
     assert figure.value_j is None
-    assert figure.notes
+    assert figure.flags == ("counter_lost",)
+    assert "GPU is lost" in figure.notes[0]
 
 
 def test_too_few_gpus_are_named(nvml):

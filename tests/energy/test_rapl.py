@@ -56,6 +56,18 @@ def test_an_impossible_jump_is_refused(rapl):
     assert figure.flags == ("counter_jump",)
 
 
+@pytest.mark.parametrize(("zone", "component", "joules"), [("package-0", "cpu", 250.0), ("dram", "dram", 100.0)])
+def test_more_than_a_zone_draws_is_refused(rapl, zone, component, joules):
+    source = RaplSource.open()
+    state = source.begin()
+    for other in ("package-0", "package-1", "dram"):
+        rapl.add_j(other, 1.0)
+    rapl.add_j(zone, joules)  # 0.1 s of slack: a package may draw 100 J in it, memory 40 J
+    figure = by_component(source.end(state, 0.01))[component]
+    assert figure.value_j is None
+    assert figure.flags == ("counter_jump",)
+
+
 def test_a_counter_that_disappears_leaves_no_figure_for_its_component(rapl):
     source = RaplSource.open()
     state = source.begin()

@@ -2,7 +2,8 @@ import types
 
 import pytest
 
-from harness.energy.choose import cpu_source
+from harness.config.compose import compose_cell
+from harness.energy.choose import open_sources
 from harness.energy.soc import SocSource
 
 
@@ -43,8 +44,10 @@ def test_a_chip_that_gives_nothing_is_unavailable_and_not_zero():
     assert figure.value_j is None
 
 
-def test_a_chip_takes_the_place_of_the_cpu(monkeypatch):
+@pytest.mark.parametrize("hardware", ["cpu", "cuda"])
+def test_a_chip_takes_the_place_of_the_cpu_and_of_its_gpu(monkeypatch, nvml, hardware):
     from zeus.device import soc
 
     monkeypatch.setattr(soc, "_soc", Chip(total_energy_mj=1.0))
-    assert isinstance(cpu_source(), SocSource)
+    config = compose_cell([f"hardware={hardware}"]).config
+    assert [type(source) for source in open_sources(config.energy, config.hardware)] == [SocSource]

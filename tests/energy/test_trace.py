@@ -38,7 +38,26 @@ def test_the_sampler_sleeps_between_samples():
     assert not sampler._thread.is_alive()
 
 
+def test_a_probe_that_fails_leaves_a_gap_and_the_sampler_goes_on():
+    answers = iter([[Sample(1.0, "gpu0", 1.0)], OSError("the driver is away")])
+
+    def probe():
+        answer = next(answers, [Sample(3.0, "gpu0", 3.0)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    sampler = PowerSampler([probe], period_s=0.01)
+    sampler.start()
+    time.sleep(0.2)
+    sampler.stop()
+    assert [sample.watts for sample in sampler.samples[:2]] == [1.0, 3.0]
+    assert str(sampler.failures[0]) == "the driver is away"
+
+
 def test_between_holds_the_last_sample_before_the_window():
     sampler = PowerSampler([])
-    sampler.samples = [Sample(float(moment), "gpu0", 1.0) for moment in range(5)] + [Sample(2.5, "cpu", 1.0)]
+    sampler.samples = [Sample(float(moment), "gpu0", 1.0) for moment in range(5)]
+    sampler.samples.insert(1, Sample(0.5, "cpu", 1.0))
+    sampler.samples.insert(3, Sample(1.2, "cpu", 1.0))
     assert [sample.time_s for sample in sampler.between("gpu0", 1.5, 3.0)] == [1.0, 2.0, 3.0]

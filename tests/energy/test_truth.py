@@ -97,7 +97,7 @@ def test_quantisation_by_hand(clock, nvml):
     meter.close()
     [figure] = window.figures
     assert figure.quantisation_j == pytest.approx(300 * 0.1 / 6**0.5, rel=0.02)
-    assert figure.high_j == pytest.approx((figure.value_j + 300 * 0.1) * 1.05, rel=0.001)
+    assert figure.high_j == pytest.approx(figure.value_j * 1.05 + 1.96 * 300 * 0.1 / 6**0.5, rel=0.001)
     assert "window_short_for_counter" not in window.flags
     meter = EnergyMeter([open_gpus([0])])
     short, _, _ = measured(clock, meter, 0.5)
@@ -152,6 +152,44 @@ def test_disturbances_of_a_gpu_are_flagged(clock, nvml, disturb, flag):
     meter.close()
     assert flag in closed.flags
     assert closed.energy.value_j is not None
+
+
+def test_throttling_that_is_over_before_the_end_is_flagged(clock, nvml):
+    drive_nvml(nvml, clock, [Load([(START, 100.0)])] * 2)
+    meter = EnergyMeter([open_gpus([0])])
+    window = meter.begin("score", repeat=1)
+    for tenth in range(50):
+        clock.advance(0.1)
+        nvml.clock_reasons = 0x40 if tenth == 20 else 0
+        meter.sampler.samples.extend(meter._sources[0].sample())
+    assert "throttled" in meter.end(window).flags
+    meter.close()
+
+
+@pytest.mark.parametrize("silent_s", [0.3, 2.0])
+def test_a_gap_in_sampled_power_is_no_reading(clock, nvml, silent_s):
+    nvml.architecture = 4  # Pascal has no counter
+    source = open_gpus([0])
+    state = source.begin()
+    for _ in range(20):
+        clock.advance(0.1)
+        source.sample()
+    clock.advance(silent_s)
+    [figure] = source.end(state, 2 + silent_s)
+    if silent_s < 0.5:
+        assert figure.value_j == pytest.approx(100 * (2 + silent_s))
+    else:
+        assert figure.value_j is None
+        assert figure.flags == ("counter_lost",)
+
+
+def test_no_power_throughout_is_no_reading(clock, nvml):
+    nvml.architecture = 4
+    nvml.power_mw = [0, 0]
+    source = open_gpus([0])
+    state = source.begin()
+    clock.advance(0.2)
+    assert source.end(state, 0.2)[0].value_j is None
 
 
 def _process(pid):

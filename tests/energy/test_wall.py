@@ -25,8 +25,8 @@ def test_the_log_is_integrated_over_the_window(tmp_path, monkeypatch):
     [figure] = meter.end(meter.begin(), 3.0)
     joules = 0.5 * 110 + 120 + 130 + 0.5 * 140
     assert figure.value_j == pytest.approx(joules)
-    edge = joules * 1.0 / 3.0  # one line of the log, at the mean power
-    assert figure.low_j == pytest.approx((joules - edge) * 0.98)
+    edge = joules * 1.0 / 3.0 / 6**0.5  # one line of the log, at the mean power
+    assert figure.low_j == pytest.approx(joules * 0.98 - 1.96 * edge)
     assert figure.method == "wall_meter"
     assert figure.component == "node"
 
@@ -50,7 +50,8 @@ def test_an_unfinished_last_line_is_left_out(tmp_path):
         ("time,power\n1,2\n", "needs the columns timestamp,watts"),
         ("timestamp,watts\n1,x\n", "needs the columns"),
         ("timestamp,watts\n2026-01-02T03:04:05,1\n", "has no time zone"),
-        ("timestamp,watts\n1000,1\n", "from now"),
+        ("timestamp,watts\n1000,1\n", "one line yet"),
+        ("timestamp,watts\n1000,1\n1001,1\n", "from now"),
     ],
 )
 def test_a_log_that_cannot_be_used_is_named_and_leaves_the_total_empty(tmp_path, content, message):

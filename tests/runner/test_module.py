@@ -68,10 +68,16 @@ def test_a_loop_serves_whole_batches_until_iterations_and_seconds_are_met():
     batches = ScoringBatches(windows(), 2)
     loop = AtLeast(batches, iterations=7, seconds=0.0, elapsed_s=lambda: 0.0)
     assert [len(inputs) for inputs, _ in loop] == [2, 2, 1, 2, 2, 1, 2]
-    assert loop.served == 7
+    assert loop.counted == 7
     clock = iter([0.0, 0.5, 0.9, 1.0])
     loop = AtLeast(batches, iterations=1, seconds=1.0, elapsed_s=clock.__next__)
-    assert sum(1 for _ in loop) == loop.served == 4
+    assert sum(1 for _ in loop) == loop.counted == 4
+
+
+def test_a_lead_in_is_served_first_and_does_not_count():
+    loop = AtLeast(ScoringBatches(windows(), 2), iterations=4, seconds=0.0, elapsed_s=lambda: 0.0, lead_in=1)
+    assert [len(inputs) for inputs, _ in loop] == [1, 2, 2, 1, 2]
+    assert loop.counted == 4
 
 
 def test_training_targets_are_the_next_tokens(tmp_path):

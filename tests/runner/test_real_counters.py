@@ -13,12 +13,18 @@ import pandas as pd
 import pytest
 
 MOUNT = Path("/zeus_sys")
-USABLE = (
-    sys.platform == "linux"
-    and os.geteuid() == 0
-    and not MOUNT.exists()
-    and not Path("/sys/class/powercap/intel-rapl").exists()
-)
+
+
+def private_mounts() -> bool:
+    """Whether this process may mount folders that no other process sees."""
+    if sys.platform != "linux" or shutil.which("unshare") is None or shutil.which("nsenter") is None:
+        return False
+    return (
+        subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0
+    )
+
+
+USABLE = private_mounts() and not Path("/sys/class/powercap/intel-rapl").exists()
 WATTS = {"intel-rapl:0": 120.0, "intel-rapl:1": 30.0, "intel-rapl:2": 500.0, "intel-rapl:0/intel-rapl:0:0": 10.0}
 NAMES = {
     "intel-rapl:0": "package-0",
@@ -26,44 +32,53 @@ NAMES = {
     "intel-rapl:2": "psys",
     "intel-rapl:0/intel-rapl:0:0": "dram",
 }
-RANGE_UJ = 200_000_000  # package 0 wraps every 1.7 s
 
 DRAW = """
-import os, sys, time
-root, zones = sys.argv[1], dict(pair.split("=") for pair in sys.argv[2:])
-files = {os.open(f"{root}/{zone}/energy_uj", os.O_WRONLY): float(watts) for zone, watts in zones.items()}
+import json, os, subprocess, sys, time
+mount, names, watts = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+subprocess.run(["mount", "-t", "tmpfs", "none", mount], check=True)
+files = {}
+for zone, name in names.items():
+    folder = f"{mount}/class/powercap/intel-rapl/{zone}"
+    os.makedirs(folder, exist_ok=True)
+    for file, text in (("name", name), ("max_energy_range_uj", "200000000"), ("energy_uj", "0" * 12)):
+        with open(f"{folder}/{file}", "w") as opened:
+            opened.write(text)
+    files[os.open(f"{folder}/energy_uj", os.O_WRONLY)] = watts[zone]
+print("ready", flush=True)
 start = time.perf_counter()
 while True:
     elapsed = time.perf_counter() - start
     for file, watts in files.items():
-        os.pwrite(file, b"%012d" % (int(watts * elapsed * 1e6) % 200_000_000), 0)
+        os.pwrite(file, b"%012d" % (int(watts * elapsed * 1e6) % 200_000_000), 0)  # package 0 wraps every 1.7 s
     time.sleep(0.001)
 """
 
 
 @pytest.fixture
 def powered():
-    """A RAPL tree under Zeus's container mount, drawn from by a process of its own."""
-    root = MOUNT / "class" / "powercap" / "intel-rapl"
-    for zone, name in NAMES.items():
-        folder = root / zone
-        folder.mkdir(parents=True)
-        (folder / "name").write_text(name)
-        (folder / "max_energy_range_uj").write_text(str(RANGE_UJ))
-        (folder / "energy_uj").write_text("0" * 12)
-    process = subprocess.Popen([sys.executable, "-c", DRAW, str(root), *[f"{z}={w}" for z, w in WATTS.items()]])
-    yield
+    """A RAPL tree under Zeus's container mount, which only commands that begin with what this yields can see."""
+    made = not MOUNT.exists()
+    MOUNT.mkdir(exist_ok=True)
+    process = subprocess.Popen(
+        ["unshare", "-m", sys.executable, "-c", DRAW, str(MOUNT), json.dumps(NAMES), json.dumps(WATTS)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    yield ["nsenter", "-m", "-t", str(process.pid)]
     process.kill()
     process.wait()
-    shutil.rmtree(MOUNT)
+    if made:
+        MOUNT.rmdir()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not USABLE, reason="needs root, and a machine without RAPL")
+@pytest.mark.skipif(not USABLE, reason="needs the right to mount, and a machine without RAPL")
 def test_the_command_line_reports_the_true_power(train_tiny, powered, tmp_path):
     overrides = [*train_tiny, "energy=auto", "protocol.window_s=1.0", "task.steps=600"]
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", *overrides], capture_output=True, text=True, timeout=300
+        [*powered, sys.executable, "-m", "harness", "run", *overrides], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     [path] = (tmp_path / "results").glob("adhoc/*/record.json")
@@ -86,14 +101,14 @@ def test_the_command_line_reports_the_true_power(train_tiny, powered, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not USABLE, reason="needs root, and a machine without RAPL")
+@pytest.mark.skipif(not USABLE, reason="needs the right to mount, and a machine without RAPL")
 def test_a_counter_that_disappears_in_the_middle_empties_what_follows(train_tiny, powered, tmp_path):
     overrides = [*train_tiny, "energy=auto", "protocol.window_s=0.5", "task.steps=1500"]
-    process = subprocess.Popen([sys.executable, "-m", "harness", "run", *overrides])
+    process = subprocess.Popen([*powered, sys.executable, "-m", "harness", "run", *overrides])
     while not list((tmp_path / "results").glob("adhoc/*/run.log")):
         time.sleep(0.1)
     time.sleep(3)
-    (MOUNT / "class/powercap/intel-rapl/intel-rapl:1/energy_uj").unlink()
+    subprocess.run([*powered, "rm", f"{MOUNT}/class/powercap/intel-rapl/intel-rapl:1/energy_uj"], check=True)
     assert process.wait(timeout=300) == 0
     [path] = (tmp_path / "results").glob("adhoc/*/record.json")
     windows = pd.read_parquet(path.parent / "windows.parquet")

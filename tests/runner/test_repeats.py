@@ -3,7 +3,7 @@ import pytest
 from harness.config.compose import compose_cell
 from harness.energy.figure import EnergyFigure, Method
 from harness.energy.meter import Window, Work
-from harness.runner.repeats import cost_per_token, repeat_until_precise
+from harness.runner.repeats import costs_per_token, repeat_until_precise
 from harness.runner.summary import invalid, summarise
 
 
@@ -50,9 +50,9 @@ def test_the_limits_hold():
 
 
 def test_without_energy_seconds_decide():
-    assert cost_per_token(window(joules=None)) == pytest.approx(0.02)
-    assert cost_per_token(window()) == pytest.approx(0.1)
-    assert cost_per_token(window(tokens=None)) is None
+    assert costs_per_token([window(), window()]) == pytest.approx([0.1, 0.1])
+    assert costs_per_token([window(), window(joules=None)]) == pytest.approx([0.02, 0.02])  # never joules with seconds
+    assert costs_per_token([window(tokens=None)]) == []
 
 
 def summary(windows, *overrides):
@@ -82,6 +82,14 @@ def test_flagged_repeats_are_counted_and_left_out_of_means():
     assert (phase["repeats"], phase["repeats_excluded"]) == (3, 1)
     assert phase["joules_per_token"] == pytest.approx(0.1)
     assert phase["flags"] == ["contended_host", "window_too_short"]
+
+
+def test_means_with_and_without_flagged_repeats_are_both_there():
+    phase = summary([window(10.0), window(10.0), window(40.0, flags=["contended_host"])])
+    assert (phase["repeats"], phase["repeats_unflagged"]) == (3, 2)
+    assert phase["joules_per_token"] == pytest.approx(0.2)
+    assert phase["joules_per_token_unflagged"] == pytest.approx(0.1)
+    assert summary([window(flags=["throttled"])] * 2)["joules_per_token_unflagged"] is None
 
 
 def test_one_missing_reading_leaves_the_sum_empty():
@@ -115,7 +123,11 @@ def test_net_energy_by_hand():
     assert result["idle"]["power_w"] == pytest.approx(2.95)
     phase = result["phases"]["score"]
     assert phase["net_energy_j"] == pytest.approx(22 - 2.95 * 4)
-    assert phase["net_energy_uncertainty_j"] == pytest.approx(0.05 * 4)
+    random = 12.7062 * 0.01 * 200  # t(0.975, 1) s / sqrt(2), of 0.10 and 0.12 J/token, over 200 tokens
+    baseline = 0.05 * 4
+    gain = 0.1 * (22 - 2.95 * 4)
+    expected = (random**2 + baseline**2 + gain**2) ** 0.5
+    assert phase["net_energy_uncertainty_j"] == pytest.approx(expected, rel=0.01)
     assert phase["net_joules_per_token"] == pytest.approx((22 - 2.95 * 4) / 200)
     assert phase["total_energy_j"] == pytest.approx(22)
 
@@ -125,8 +137,19 @@ def test_net_energy_is_void_where_the_baselines_differ_or_are_missing():
         [idle("loaded, before", 2.0), idle("loaded, after", 3.0), window(), window()], compose_cell([]).config, {}
     )
     assert apart["phases"]["score"]["net_energy_j"] is None
-    assert "idle_mismatch" in apart["idle"]["reason"]
+    assert apart["phases"]["score"]["flags"] == ["idle_mismatch"]
+    assert apart["idle"]["reason"] == "idle power was 2.0 W before the work and 3.0 W after it"
     assert summary([window(), window()])["net_energy_j"] is None
+
+
+def test_more_than_the_memory_bandwidth_is_invalid():
+    windows = [window(), window()]
+    for each in windows:
+        each.work.memory_bytes = 3e9
+    config = compose_cell(["hardware.memory_bandwidth_bytes_per_s=2e9"]).config
+    assert summarise(windows, config, {})["phases"]["score"]["mbu"] == pytest.approx(0.75)
+    narrow = compose_cell(["hardware.memory_bandwidth_bytes_per_s=1e9"]).config
+    assert "1.50 of the hardware's memory bandwidth" in invalid(summarise(windows, narrow, {}), {}, narrow.protocol)
 
 
 def test_more_than_the_peak_is_invalid():

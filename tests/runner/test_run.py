@@ -284,6 +284,18 @@ def test_several_devices_are_unsupported_and_say_so(tiny):
         run([*tiny, "hardware.devices=2"])
 
 
+def test_what_a_lead_in_computes_is_not_counted(tiny, monkeypatch):
+    cell = compose_cell(["task.scoring.max_bytes=2000", *tiny])
+    seen = []
+    forward = GPT.forward
+    monkeypatch.setattr(GPT, "forward", lambda self, ids: seen.append(ids.numel()) or forward(self, ids))
+    monkeypatch.setattr("harness.runner.score.cuda_in_use", lambda: True)
+    execute(cell, "", lambda *_: None)
+    frame = pd.read_parquet(run_folder(cell.config) / "windows.parquet")
+    counted = frame["iterations"].sum()
+    assert len(seen) == counted + frame["repeat"].notna().sum()  # one lead-in a repeat
+
+
 def test_a_checkpoint_is_kept_on_request(train_tiny):
     run([*train_tiny, "task.save_checkpoint=true"])
     folder = run_folder(compose_cell([*train_tiny, "task.save_checkpoint=true"]).config)
