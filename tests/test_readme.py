@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,21 @@ def test_completion_installs(tmp_path):
     )
     assert "complete " in script.stdout
     assert subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=True).returncode == 0
+
+
+def test_the_reference_results_are_those_that_the_tables_show(tmp_path):
+    """The README's rows stand, digit by digit, in tables made anew from the committed records."""
+    shutil.copytree(ROOT / "results" / "reference" / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("tables"))
+    assert main(["report", "demo", "--results-dir", str(tmp_path)]) == 0
+    printed = (tmp_path / "demo" / "tables" / "energy.md").read_text().splitlines()
+    rows = re.findall(
+        r"^\| (bf16|fp32), batch (\d) \| (.*) \| (.*) \| (.*) \|$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert len(rows) == 4
+    for precision, batch, bits, ratio, throughput in rows:
+        [line] = [line for line in printed if f"| smollm2-135m | 134.5 | {batch} | {precision} |" in line]
+        numbers = [bits, throughput, *re.findall(r"[\d.]+", ratio)]
+        assert [number for number in numbers if f"| {number} |" not in line] == []
 
 
 def test_the_options_that_the_readme_lists_are_those_of_conf():
