@@ -39,7 +39,7 @@ report: $(READY) ## tables and figures of a study: make report STUDY=demo
 	$(JOULEBENCH) report $(STUDY)
 
 paper: $(READY) ## tables and figures of the committed reference results
-	@set -e; for study in $$(ls -d results/reference/*/); do \
+	@set -e; for study in results/reference/*/; do \
 		$(JOULEBENCH) report "$$(basename "$$study")" --results-dir results/reference; done
 
 bench: $(READY) ## what the harness itself costs

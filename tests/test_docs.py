@@ -18,10 +18,12 @@ def test_the_callbacks_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_every_flag_of_the_code_is_explained():
     explained = (ROOT / "docs" / "measurement.md").read_text()
-    sources = "".join(path.read_text() for path in (ROOT / "harness" / "energy").glob("*.py"))
+    files = [*(ROOT / "harness" / "energy").glob("*.py"), ROOT / "harness" / "runner" / "summary.py"]
+    sources = "".join(path.read_text() for path in files)
     flags = set(
         re.findall(
-            r'"((?:counter|trace|window|temperature|clock|foreign|contended)_[a-z_]+|throttled|interrupted)"', sources
+            r'"((?:counter|trace|window|temperature|clock|foreign|contended|idle)_[a-z_]+|throttled|interrupted)"',
+            sources,
         )
     )
     flags -= {"temperature_c", "clock_mhz"}

@@ -126,6 +126,6 @@ def test_the_options_that_the_readme_lists_are_those_of_conf():
     for group, options in re.findall(
         r"^\| `([a-z]+)[@a-z.]*` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
     ):
-        listed = set(re.findall(r"`([a-z0-9-]+)`", options)) - {"gpt-"}
+        listed = set(re.findall(r"`([a-z0-9.-]+)`", options))
         there = {path.stem for path in (config_dir() / group).glob("*.yaml") if not path.stem.startswith("_")}
         assert listed == there, group

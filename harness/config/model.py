@@ -52,14 +52,20 @@ class GPTConfig:
     n_layer: Count
     n_head: Count
     n_embd: Count
+    head_dim: Count | None
     context_length: Count
     dropout: Fraction
     bias: bool
     tokenizer: TokenizerConfig
 
     def __post_init__(self) -> None:
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}")
+        if self.head_dim is None and self.n_embd % self.n_head:
+            raise ValueError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}, or head_dim given")
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head."""
+        return self.head_dim or self.n_embd // self.n_head
 
     @property
     def label(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import distributed
 
-from harness.energy.choose import cpu_source, gpu_source
+from harness.energy.choose import cpu_source, gpu_source, with_host
 from harness.energy.cuda import synchronize
 from harness.energy.figure import EnergyFigure, Method, total
 from harness.energy.meter import EnergyMeter, OpenWindow, Window
@@ -26,13 +26,11 @@ Sources = Callable[[pl.Trainer], Sequence[Source]]
 
 def sources_of_rank(trainer: pl.Trainer) -> list[Source]:
     """This process's GPU, where it has one; and in the first process of a node, CPU packages and memory."""
-    sources: list[Source] = []
     device = trainer.strategy.root_device
-    if device.type == "cuda":
-        sources.append(gpu_source([device.index or 0]))
-    if trainer.local_rank == 0:
-        sources.append(cpu_source())
-    return sources
+    host = [cpu_source()] if trainer.local_rank == 0 else []
+    if device.type != "cuda":
+        return host
+    return with_host(gpu_source([device.index or 0]), host)
 
 
 class WindowCallback(pl.Callback):

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.config.platform import EnergyConfig, HardwareConfig
 from harness.energy.cpu_model import RAPL_REMEDY, CpuModel, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
-from harness.energy.gpu import open_gpus
+from harness.energy.gpu import SUPERCHIP, open_gpus
 from harness.energy.host import cpu_name
 from harness.energy.rapl import RaplSource
 from harness.energy.soc import SocSource
@@ -45,13 +45,21 @@ def open_sources(energy: EnergyConfig, hardware: HardwareConfig) -> list[Source]
     """The sources of one run: GPUs where it uses them, CPU packages and memory, or the whole chip; and a wall meter."""
     sources: list[Source] = []
     if energy.counters or energy.cpu_model:
-        host = cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w)
-        if hardware.accelerator == "cuda" and not isinstance(host, SocSource):  # A chip's own figure holds its GPU.
-            sources.append(gpu_source(list(range(hardware.devices)), energy.counters))
-        sources.append(host)
+        host = [cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w)]
+        if hardware.accelerator == "cuda":
+            host = with_host(gpu_source(list(range(hardware.devices)), energy.counters), host)
+        sources.extend(host)
     if energy.wall_meter_csv is not None:  # Last: it waits for its log, and the counters' edges must not.
         sources.append(_wall(energy.wall_meter_csv, energy.wall_meter_accuracy))
     return sources
+
+
+def with_host(gpu: Source, host: list[Source]) -> list[Source]:
+    """GPUs beside their host, where neither's figure holds the other: a chip holds its GPU, a superchip its CPU."""
+    if any(isinstance(source, SocSource) for source in host):
+        return host
+    holds_host = any(info.covers == SUPERCHIP for info in gpu.describe())
+    return [gpu] if holds_host else [gpu, *host]
 
 
 def gpu_source(indices: Sequence[int], counters: bool = True) -> Source:

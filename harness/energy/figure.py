@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from harness.energy.period import PATIENCE_S
 from harness.metrics.efficiency import complete_sum
 
 # A window in which one update of the counter is more than this share of the energy is flagged.
 SHORT_FOR_COUNTER = 0.05
-# Seconds between two updates of a counter whose period could not be measured; that of the slowest that we know.
-ASSUMED_PERIOD_S = 0.1
+# Seconds between two updates of a counter whose period could not be measured: as long as counters are watched for it.
+ASSUMED_PERIOD_S = PATIENCE_S
 # Standard uncertainties on either side of a value in a 95 % interval.
 COVERAGE = 1.96
 

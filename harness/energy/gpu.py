@@ -31,6 +31,9 @@ GAIN = 0.05
 # hardware thermal slowdown, hardware power brake.
 THROTTLE_REASONS = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 
+# What the counter of a Grace Hopper module holds, in Zeus's words "the entire superchip".
+SUPERCHIP = "superchip modules, their CPUs and memory included"
+
 # No board draws more.
 MAX_BOARD_POWER_W = 3000.0
 # A stretch of this many periods without a sample is no reading of power.
@@ -66,6 +69,8 @@ class Boards:
         self.gpus = gpus
         self.indices = list(indices)
         self.name = f"{len(self.indices)} x {gpus.get_name(self.indices[0])}"
+        superchip = getattr(gpus.gpus[self.indices[0]], "_is_grace_hopper", False)
+        self.covers = SUPERCHIP if superchip else "GPU boards"
 
     def sample(self) -> list[Sample]:
         """Power, temperature and clock of each board now, and whether it throttles; what it does not tell is None."""
@@ -129,7 +134,7 @@ class GpuCounters:
         self._keys = map("gpu-{}".format, itertools.count())
         period = update_period_s(lambda: float(boards.gpus.get_total_energy_consumption(boards.indices[0])))
         source = f"NVML total energy through Zeus, {boards.name}"
-        self._sensor = Sensor("gpu", source, "GPU boards", GAIN, update_period_s=period)
+        self._sensor = Sensor("gpu", source, boards.covers, GAIN, update_period_s=period)
 
     def describe(self) -> list[SourceInfo]:
         """One line for all boards."""
@@ -175,7 +180,7 @@ class GpuPower:
         self._sensor = Sensor(
             component="gpu",
             source=f"NVML power every {PERIOD_S:g} s, {boards.name}",
-            covers="GPU boards",
+            covers=boards.covers,
             gain=GAIN,
             method=Method.INTEGRATED_POWER,
             update_period_s=PERIOD_S,

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+PATIENCE_S = 0.6
 
-def update_period_s(read: Callable[[], float], patience_s: float = 0.6, wanted: int = 8) -> float | None:
+
+def update_period_s(read: Callable[[], float], patience_s: float = PATIENCE_S, wanted: int = 8) -> float | None:
     """Median seconds between two changes of a counter, or None where it does not change often enough to tell.
 
     Args:

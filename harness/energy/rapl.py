@@ -145,16 +145,16 @@ class RaplSource:
             samples.append(Sample(now, name, watts))
         return samples
 
-    def begin(self) -> dict[str, tuple[float | CounterError, int]]:
-        """Joules so far by component, and how many jumps there were before."""
-        return {name: (self._read(name), len(self._jumps[name])) for name in self._zones}
+    def begin(self) -> dict[str, tuple[int, float | CounterError]]:
+        """How many jumps there were before, and joules so far, by component."""
+        return {name: (len(self._jumps[name]), self._read(name)) for name in self._zones}
 
-    def end(self, state: dict[str, tuple[float | CounterError, int]], duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: dict[str, tuple[int, float | CounterError]], duration_s: float) -> list[EnergyFigure]:
         """Joules between the two readings by component; unavailable, with the reason, if any reading failed."""
         return [self._figure(name, *state[name], self._read(name), duration_s) for name in self._zones]
 
     def _figure(
-        self, name: str, start: float | CounterError, jumps: int, end: float | CounterError, duration_s: float
+        self, name: str, jumps: int, start: float | CounterError, end: float | CounterError, duration_s: float
     ) -> EnergyFigure:
         sensor = self._sensors[name]
         failures = [reading for reading in (start, end) if isinstance(reading, CounterError)]

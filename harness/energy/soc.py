@@ -8,8 +8,8 @@ from typing import Any
 from harness.energy.figure import EnergyFigure, Sensor, unavailable
 from harness.energy.source import SourceInfo
 
-# Parts of an Apple chip that do not contain one another. A Jetson gives its own total.
-_PARTS = ("cpu_total_mj", "gpu_mj", "gpu_sram_mj", "dram_mj", "ane_mj")
+# Parts of a chip that do not contain one another: Apple's, and those of a Jetson board without a rail for the total.
+_PARTS = ("cpu_total_mj", "gpu_mj", "gpu_sram_mj", "dram_mj", "ane_mj", "cpu_energy_mj", "gpu_energy_mj")
 
 # No published validation of these sensors is known to us: 10 % is assumed.
 GAIN = 0.10
@@ -52,13 +52,14 @@ class SocSource:
         """Joules of the chip: its own total, or the sum of its parts."""
         measured = self._soc.end_window(state)
         total_mj = getattr(measured, "total_energy_mj", None)
-        parts = [getattr(measured, name, None) for name in _PARTS]
-        known = [total_mj] if total_mj is not None else [part for part in parts if part is not None]
-        joules = sum(known) / 1000
+        parts = {name.removesuffix("_mj"): getattr(measured, name, None) for name in _PARTS}
+        known = {name: part for name, part in parts.items() if part is not None}
+        joules = (sum(known.values()) if total_mj is None else total_mj) / 1000
         if joules <= 0:
             reason = "the chip gave no energy for the window"
             return [unavailable("soc", self._sensor.source, reason, "counter_stuck")]
-        return [self._sensor.figure(joules, duration_s)]
+        notes = () if total_mj is not None else (f"the sum of {', '.join(known)}",)
+        return [self._sensor.figure(joules, duration_s, *notes)]
 
     def close(self) -> None:
         """Nothing to release."""

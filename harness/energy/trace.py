@@ -8,12 +8,15 @@ the next one (zero-order hold), from window edge to window edge.
 from __future__ import annotations
 
 import bisect
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PERIOD_S = 0.1
+
+log = logging.getLogger("harness")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class PowerSampler:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.samples: list[Sample] = []
-        self.failures: list[Exception] = []
+        self.failures = 0
         self.cpu_s = 0.0
 
     def start(self) -> None:
@@ -85,7 +88,9 @@ class PowerSampler:
         try:
             self.samples.extend(probe())
         except Exception as error:  # Whatever a driver raises: the trace has a gap, and the sampler goes on.
-            self.failures.append(error)
+            self.failures += 1
+            if self.failures == 1:
+                log.warning("the sampler of power, temperature and clocks failed: %r", error)
 
     def inside(self, start_s: float, end_s: float) -> list[Sample]:
         """Samples of all components inside a stretch of time."""

@@ -11,6 +11,7 @@ import time
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from harness.energy.figure import EnergyFigure, Method, Sensor, unavailable
 from harness.energy.source import SourceInfo
@@ -44,7 +45,7 @@ class WallMeter:
             raise LookupError(
                 f"{path}: its newest line is {offset:.1f} s from now: the logger has stopped, or its clock is off"
             )
-        period = max(after - before for (before, _), (after, _) in pairwise(readings[-20:]))
+        period = median(after - before for (before, _), (after, _) in pairwise(readings[-20:]))
         self._period_s = period
         source = f"wall meter, {path.name}"
         self._sensor = Sensor("node", source, "the whole node", accuracy, Method.WALL_METER, period)
@@ -53,27 +54,26 @@ class WallMeter:
         """The log and its period."""
         return [SourceInfo.of(self._sensor)]
 
-    def begin(self) -> float:
-        """This machine's wall clock."""
-        return time.time()
+    def begin(self) -> tuple[float, float]:
+        """This machine's wall clock, and its monotonic one."""
+        return time.time(), time.perf_counter()
 
-    def end(self, state: float, duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: tuple[float, float], duration_s: float) -> list[EnergyFigure]:
         """Power held from line to line; unavailable where the log has a gap, or the wall clock was set."""
-        step = (time.time() - state) - duration_s
+        begin, steady = state
+        end = begin + duration_s
+        step = (time.time() - begin) - (time.perf_counter() - steady)
         if abs(step) > MAX_STEP_S:
             return [self._missing(f"the wall clock moved by {step:+.2f} s inside the window")]
         try:
-            readings = self._wait_for(state + duration_s)
+            readings = self._wait_for(end)
         except LookupError as error:
             return [self._missing(str(error))]
-        inside = [reading for reading in readings if reading[0] < state + duration_s]
-        joules = hold_energy_j([t for t, _ in inside], [w for _, w in inside], state, state + duration_s)
-        if joules is None or joules <= 0 or inside[0][0] > state:
+        inside = [reading for reading in readings if reading[0] < end]
+        joules = hold_energy_j([t for t, _ in inside], [w for _, w in inside], begin, end)
+        if joules is None or joules <= 0 or inside[0][0] > begin:
             return [self._missing("the log does not cover the window")]
-        times = [
-            moment for moment, _ in readings if state - MAX_OFFSET_S <= moment <= state + duration_s + MAX_OFFSET_S
-        ]
-        gap = max((after - before for before, after in pairwise(times)), default=0.0)
+        gap = max(after - before for (before, _), (after, _) in pairwise(readings) if after > begin and before < end)
         if gap > MAX_GAP_PERIODS * self._period_s:
             return [self._missing(f"the log has a gap of {gap:.1f} s inside the window")]
         return [self._sensor.figure(joules, duration_s)]

@@ -1,6 +1,7 @@
 """A decoder-only Transformer: GPT-2's architecture (Radford et al. 2019), written to be read.
 
-Shapes are suffixes: B sequences, T positions, C width, H heads, D head width (C = H * D), V vocabulary.
+Shapes are suffixes: B sequences, T positions, C width, H heads, D head width (H * D is C, but for two rows of GPT-3's
+table), V vocabulary.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.dropout = config.dropout
-        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
-        self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        inner = config.n_head * config.head_width
+        self.qkv = nn.Linear(config.n_embd, 3 * inner, bias=config.bias)
+        self.out = nn.Linear(inner, config.n_embd, bias=config.bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C)."""
-        B, T, C = x_BTC.shape
-        q_BHTD, k_BHTD, v_BHTD = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
+        B, T, _ = x_BTC.shape
+        q_BHTD, k_BHTD, v_BHTD = self.qkv(x_BTC).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
         y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, dropout_p=dropout, is_causal=True)
-        y_BTC = self.out(y_BHTD.transpose(1, 2).reshape(B, T, C))
+        y_BTC = self.out(y_BHTD.transpose(1, 2).reshape(B, T, -1))
         return F.dropout(y_BTC, self.dropout, self.training)
 
 
@@ -105,7 +107,7 @@ def build(config: GPTConfig, corpus: Corpus, cache_dir: Path, dtype: torch.dtype
         network=network,
         tokenizer=tokenizer,
         context_length=config.context_length,
-        shape=TransformerShape(config.n_layer, config.n_head, config.n_embd // config.n_head, parameters - positions),
+        shape=TransformerShape(config.n_layer, config.n_head, config.head_width, parameters - positions),
         num_parameters=parameters,
         num_parameters_non_embedding=parameters - positions - network.tokens.weight.numel(),
         provenance={"source": "random initialisation", "license": "Apache-2.0", "tokenizer": tokenizer.name},

@@ -25,6 +25,11 @@ class ScoringBatches(Dataset[Batch]):
     def __init__(self, windows: ScoringWindows, batch_size: int) -> None:
         self._inputs = torch.split(torch.from_numpy(windows.inputs), batch_size)
         self._targets = torch.split(torch.from_numpy(windows.targets), batch_size)
+        sizes = [
+            (len(inputs), inputs.numel(), int((targets != IGNORED).sum()))
+            for inputs, targets in zip(self._inputs, self._targets, strict=True)
+        ]
+        self._held: npt.NDArray[np.int64] = np.cumsum([(0, 0, 0), *sizes], axis=0)
 
     def __len__(self) -> int:
         return len(self._inputs)
@@ -35,15 +40,8 @@ class ScoringBatches(Dataset[Batch]):
     def amount(self, batches: int) -> Amount:
         """What the first `batches` batches hold; after the last one it starts over."""
         passes, rest = divmod(batches, len(self))
-        counted = [*self._inputs * passes, *self._inputs[:rest]]
-        return Amount(
-            windows=sum(len(inputs) for inputs in counted),
-            positions=sum(inputs.numel() for inputs in counted),
-            scored_tokens=passes * self._scored(len(self)) + self._scored(rest),
-        )
-
-    def _scored(self, batches: int) -> int:
-        return sum(int((targets != IGNORED).sum()) for targets in self._targets[:batches])
+        windows, positions, scored_tokens = passes * self._held[-1] + self._held[rest]
+        return Amount(int(windows), int(positions), int(scored_tokens))
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class AtLeast(IterableDataset[Batch]):
         iterations: Smallest number of batches.
         seconds: Shortest time.
         elapsed_s: Seconds since the time began to count.
-        lead_in: Batches to serve before those that count, from the end of the text.
+        lead_in: How often to serve the first batch before those that count.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class AtLeast(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         while self.counted < self._iterations or self._elapsed_s() < self._seconds:
-            yield self._batches[self.counted % len(self._batches)]
+            yield self._batches[max(0, self.counted) % len(self._batches)]
             self.counted += 1
 
 

@@ -94,16 +94,17 @@ class MeteredTraining(WindowCallback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step; where the window is complete, close it and open the next."""
+        """Count the step; where the window is complete and the steps left fill another, close it and open the next."""
         self._steps += 1
         self._window.work = times(self._step, self._steps)
-        if self._complete() and trainer.global_step < trainer.max_steps:
+        enough = 1 if self._repeat == 0 else self._steps
+        if self._complete() and trainer.max_steps - trainer.global_step >= enough:
             self.close_window("steps")
             self._repeat += 1
             self._begin("train", self._repeat, TRAINING)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Close the last window; what is left of the steps is no repeat if it is shorter than the others."""
+        """Close the last window; it is no repeat if it is shorter than the protocol's."""
         if not self._complete():
             self._window.repeat = None
         self.close_window("steps")

@@ -78,6 +78,7 @@ class _Scorer:
         self._module = module
         self._windows = windows
         self._batches = ScoringBatches(windows, session.config.batch_size)
+        self._weight_bytes = sum(weight.nbytes for weight in module.network.parameters())
 
     def warm_up(self) -> None:
         """Run the protocol's warm-up."""
@@ -118,8 +119,8 @@ class _Scorer:
     def _weight_traffic(self, iterations: int) -> float | None:
         """Bytes of weights read from memory, once a forward pass; unknown where a cache may hold them."""
         cache_bytes = self._session.config.hardware.cache_bytes
-        weight_bytes = sum(weight.nbytes for weight in self._module.network.parameters())
-        return None if cache_bytes is None or weight_bytes <= cache_bytes else float(iterations * weight_bytes)
+        in_cache = cache_bytes is None or self._weight_bytes <= cache_bytes
+        return None if in_cache else float(iterations * self._weight_bytes)
 
 
 def _quality(session: Session, scoring: ScoringConfig, windows: ScoringWindows, nats: list[float]) -> dict[str, Any]:

@@ -23,8 +23,11 @@ from harness.stats.intervals import mean_interval
 
 
 def summarise(windows: Sequence[Window], config: Config, stop_reasons: dict[str, str]) -> dict[str, Any]:
-    """Efficiency of each phase that has measured repeats, energy of each phase in all, and peak memory."""
-    phases = {window.phase for window in windows if window.repeat is not None}
+    """Efficiency of each phase that was to be repeated, energy of each phase in all, and peak memory.
+
+    A phase with a reason why it stopped repeating is there even if no window of it was long enough to be a repeat.
+    """
+    phases = {window.phase for window in windows if window.repeat is not None} | set(stop_reasons)
     idle = idle_baseline(windows)
     return {
         "main_phase": config.task.main_phase,
@@ -130,6 +133,7 @@ def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
     inside = sum(window.duration_s for window in meter.windows)
     return {
         "sampler_cpu_s": meter.sampler.cpu_s,
+        "sampler_failures": meter.sampler.failures,
         "sampler_cpu_share": meter.sampler.cpu_s / duration_s,
         "outside_windows_s": duration_s - inside,
         "outside_windows_cpu_s": own_cpu_seconds() - sum(window.own_cpu_s for window in meter.windows),

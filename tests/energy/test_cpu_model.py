@@ -58,6 +58,23 @@ def test_a_neighbour_that_doubles_the_time_changes_nothing(monkeypatch):
     assert (busy.value_j, busy.low_j, busy.high_j) == pytest.approx((quiet.value_j, quiet.low_j, quiet.high_j))
 
 
+def test_children_count_while_they_live_and_after():
+    import subprocess
+    import sys
+
+    from harness.energy.host import own_cpu_seconds
+
+    code = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    before = own_cpu_seconds()
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    living = own_cpu_seconds() - before
+    child.communicate(b"\n")
+    ended = own_cpu_seconds() - before
+    assert 0.48 < living < 1.0
+    assert living - 0.02 <= ended < living + 0.3
+
+
 def test_clocks_that_disagree_by_a_little_do_no_harm(monkeypatch):
     model = model_of(monkeypatch, own=[0.0, 10.1], everyone=[0.0, 10.0])
     [figure] = model.end(model.begin(), duration_s=2.5)

@@ -53,9 +53,9 @@ def test_a_counters_figure_by_hand():
 
 def test_an_update_period_that_is_not_known_is_not_taken_for_zero():
     made = Sensor("soc", "chip", "chip", gain=0.1).figure(100.0, duration_s=1.0)
-    assert made.quantisation_j == pytest.approx(100 * 0.1 / 6**0.5)
+    assert made.quantisation_j == pytest.approx(100 * 0.6 / 6**0.5)
     assert made.update_period_s is None
-    assert made.notes == ("update period not measured: 0.1 s assumed",)
+    assert made.notes == ("update period not measured: 0.6 s assumed",)
 
 
 def test_updates_of_independent_counters_add_in_quadrature_and_gains_in_line():

@@ -32,7 +32,7 @@ def test_a_window_has_its_work_its_time_and_its_energy(rapl):
     assert closed.energy.components == ("cpu", "dram")
     assert closed.work.tokens == 100
     assert 0.02 <= closed.duration_s < 0.5
-    # The counters move by a hand's work here: their period is not known, and 0.1 s is assumed.
+    # The counters move by a hand's work here: their period is not known, and 0.6 s is assumed.
     assert set(closed.flags) - {"contended_host"} == {"window_short_for_counter"}
 
 

@@ -27,6 +27,7 @@ class Chip:
     [
         ({"cpu_total_mj": 3000, "gpu_mj": 1500, "dram_mj": 500, "ane_mj": 0, "gpu_sram_mj": None}, 5.0),
         ({"total_energy_mj": 7000.0, "cpu_energy_mj": 3000.0, "gpu_energy_mj": 2000.0}, 7.0),
+        ({"total_energy_mj": None, "cpu_energy_mj": 3000.0, "gpu_energy_mj": 2000.0}, 5.0),
     ],
 )
 def test_millijoules_become_joules_and_parts_are_counted_once(millijoules, joules):
@@ -42,6 +43,20 @@ def test_a_chip_that_gives_nothing_is_unavailable_and_not_zero():
     source = SocSource(Chip(cpu_total_mj=None, gpu_mj=None))
     [figure] = source.end(source.begin(), 1.0)
     assert figure.value_j is None
+
+
+def test_a_superchips_figure_holds_its_cpu(nvml, rapl, monkeypatch):
+    config = compose_cell(["hardware=cuda"]).config
+    assert [type(source).__name__ for source in open_sources(config.energy, config.hardware)] == [
+        "GpuCounters",
+        "RaplSource",
+    ]
+    import zeus.device
+
+    for board in zeus.device.get_gpus().gpus:
+        monkeypatch.setattr(board, "_is_grace_hopper", True)
+    [source] = open_sources(config.energy, config.hardware)
+    assert source.describe()[0].covers == "superchip modules, their CPUs and memory included"
 
 
 @pytest.mark.parametrize("hardware", ["cpu", "cuda"])

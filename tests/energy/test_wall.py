@@ -7,6 +7,7 @@ from harness.config.compose import compose_cell
 from harness.energy.choose import open_sources
 from harness.energy.meter import EnergyMeter
 from harness.energy.wall import WallMeter, read_log
+from tests.simulate import VirtualClock
 
 
 def log(path, *rows, header="timestamp,watts"):
@@ -14,8 +15,17 @@ def log(path, *rows, header="timestamp,watts"):
     return path
 
 
-def now_is(monkeypatch, *moments):
-    monkeypatch.setattr(time, "time", iter(moments).__next__)
+def now_is(monkeypatch, *moments, set_by=0.0):
+    """The wall clock shows these moments, one a look; before the last one it is set by some seconds."""
+    steady = VirtualClock.install(monkeypatch)
+    left = list(moments)
+
+    def look():
+        moment = left.pop(0)
+        steady.now = moment - (0 if left else set_by)
+        return moment
+
+    monkeypatch.setattr(time, "time", look)
 
 
 def test_the_log_is_integrated_over_the_window(tmp_path, monkeypatch):
@@ -29,6 +39,28 @@ def test_the_log_is_integrated_over_the_window(tmp_path, monkeypatch):
     assert figure.low_j == pytest.approx(joules * 0.98 - 1.96 * edge)
     assert figure.method == "wall_meter"
     assert figure.component == "node"
+
+
+@pytest.mark.parametrize("silent", [range(1002, 1004), range(990, 1010)])
+def test_a_gap_in_the_log_is_no_reading(tmp_path, monkeypatch, silent):
+    path = log(tmp_path / "w.csv", *[(980 + i, 100) for i in range(8)])
+    now_is(monkeypatch, 987.5, 1001.5, 1006.5)
+    meter = WallMeter(path, accuracy=0.01)
+    state = meter.begin()
+    log(path, *[(980 + i, 100) for i in range(40) if 980 + i not in silent])
+    [figure] = meter.end(state, 5.0)
+    if len(silent) == 2:  # a gap of three periods is let pass
+        assert figure.value_j == pytest.approx(500)
+    else:
+        assert figure.value_j is None
+        assert figure.flags == ("counter_lost",)
+        assert "a gap of 21.0 s" in figure.notes[0]
+
+
+def test_one_restart_of_the_logger_does_not_change_its_period(tmp_path, monkeypatch):
+    path = log(tmp_path / "w.csv", *[(1000 + i, 100) for i in range(8)], *[(2000 + i, 100) for i in range(8)])
+    now_is(monkeypatch, 2007.5)
+    assert WallMeter(path, accuracy=0.01).describe()[0].update_period_s == 1.0
 
 
 def test_times_may_be_iso_8601_with_a_zone(tmp_path):
@@ -69,7 +101,7 @@ def test_a_log_that_cannot_be_used_is_named_and_leaves_the_total_empty(tmp_path,
 
 def test_a_wall_clock_that_was_set_inside_the_window_gives_no_figure(tmp_path, monkeypatch):
     path = log(tmp_path / "w.csv", *[(1000 + i, 100) for i in range(100)])
-    now_is(monkeypatch, 1099.0, 1010.0, 1023.0)
+    now_is(monkeypatch, 1099.0, 1010.0, 1023.0, set_by=10.0)
     meter = WallMeter(path, accuracy=0.01)
     [figure] = meter.end(meter.begin(), 3.0)
     assert figure.value_j is None

@@ -14,23 +14,42 @@ EMPTY = Corpus({"train": (), "validation": (), "test": ()}, {})
 
 
 def config(**changes) -> GPTConfig:
-    shape = {"n_layer": 2, "n_head": 2, "n_embd": 8, "context_length": 16, "dropout": 0.0, "bias": True}
+    shape = {
+        "n_layer": 2,
+        "n_head": 2,
+        "n_embd": 8,
+        "head_dim": None,
+        "context_length": 16,
+        "dropout": 0.0,
+        "bias": True,
+    }
     return GPTConfig(kind="gpt", name="test", tokenizer=GPT2TokenizerConfig(kind="gpt2"), **{**shape, **changes})
 
 
 @pytest.mark.parametrize(
-    ("layers", "heads", "width", "parameters"),
+    ("name", "parameters"),
     [
-        (12, 12, 768, 124_439_808),
-        (24, 16, 1024, 354_823_168),
-        (36, 20, 1280, 774_030_080),
-        (48, 25, 1600, 1_557_611_200),
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+        # GPT-3's table 2.1 rounds; by hand: 12 L C^2 + 13 L C + 2 C + (50257 + 2048) C where heads fill the width,
+        ("gpt3-125m", 12 * 12 * 768**2 + 13 * 12 * 768 + 2 * 768 + 52305 * 768),
+        ("gpt3-350m", 12 * 24 * 1024**2 + 13 * 24 * 1024 + 2 * 1024 + 52305 * 1024),
+        ("gpt3-760m", 12 * 24 * 1536**2 + 13 * 24 * 1536 + 2 * 1536 + 52305 * 1536),
+        ("gpt3-2.7b", 12 * 32 * 2560**2 + 13 * 32 * 2560 + 2 * 2560 + 52305 * 2560),
+        ("gpt3-6.7b", 12 * 32 * 4096**2 + 13 * 32 * 4096 + 2 * 4096 + 52305 * 4096),
+        ("gpt3-175b", 12 * 96 * 12288**2 + 13 * 96 * 12288 + 2 * 12288 + 52305 * 12288),
+        # and where they do not, attention has 4 C I + 3 I + C with I the heads' width.
+        ("gpt3-1.3b", 24 * (4 * 2048 * 3072 + 3 * 3072 + 8 * 2048**2 + 10 * 2048) + 2 * 2048 + 52305 * 2048),
+        ("gpt3-13b", 40 * (4 * 5140 * 5120 + 3 * 5120 + 8 * 5140**2 + 10 * 5140) + 2 * 5140 + 52305 * 5140),
     ],
 )
-def test_gpt2s_published_parameter_counts(layers, heads, width, parameters):
+def test_published_shapes_have_their_parameter_counts(name, parameters):
+    option = compose_cell([f"model={name}"]).config.model
+    assert option.tokenizer.kind == "gpt2"
     with torch.device("meta"):
-        network = GPT(config(n_layer=layers, n_head=heads, n_embd=width, context_length=1024), 50257)
-    assert count_parameters(network) == parameters
+        assert count_parameters(GPT(option, 50257)) == parameters
 
 
 def test_non_embedding_parameters_by_hand():

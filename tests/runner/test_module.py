@@ -76,7 +76,7 @@ def test_a_loop_serves_whole_batches_until_iterations_and_seconds_are_met():
 
 def test_a_lead_in_is_served_first_and_does_not_count():
     loop = AtLeast(ScoringBatches(windows(), 2), iterations=4, seconds=0.0, elapsed_s=lambda: 0.0, lead_in=1)
-    assert [len(inputs) for inputs, _ in loop] == [1, 2, 2, 1, 2]
+    assert [len(inputs) for inputs, _ in loop] == [2, 2, 2, 1, 2]
     assert loop.counted == 4
 
 

@@ -257,9 +257,16 @@ def test_removing_a_source_empties_its_cells_and_the_record_says_why(
 
 
 def test_a_training_that_fills_no_window_says_so(train_tiny):
-    record = run([*train_tiny, "task.steps=4", "protocol.warmup_iterations=2", "protocol.window_s=60"])
+    short = [*train_tiny, "task.steps=4", "protocol.warmup_iterations=4"]
+    record = run(short)
     assert record.status == "ok"
-    assert record.summary["phases"].get("train") is None
+    phase = record.summary["phases"]["train"]
+    assert phase["repeats"] == 0
+    assert phase["joules_per_token"] is None
+    assert phase["stop_reason"] == "all 4 steps, which fill 0 windows and not 3: raise task.steps"
+    strict = run([*short, "protocol.refuse_short_windows=true"])
+    assert strict.status == "invalid"
+    assert "train: 0 repeats of full length" in strict.reason
     assert record.summary["training"]["total_energy_j"] > 0
 
 
