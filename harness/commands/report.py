@@ -18,7 +18,8 @@ def main(options: argparse.Namespace) -> int:
     """Write tables/ and figures/ of a study; 0 if every record could be read, 1 if not."""
     study = Path(options.results_dir) / options.study
     collected = collect(study)
-    specs = load_specs(options.study, config_dir().parent / "experiments")
+    # By the name in the records: a copy of a study has its figures too.
+    specs = load_specs(str(collected.runs["study"].iloc[0]), config_dir().parent / "experiments")
     check_writable(study)
     tables = write_tables(collected, study / "tables")
     figures = write_figures(collected, specs, study / "figures", options.venue)

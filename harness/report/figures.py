@@ -244,9 +244,10 @@ def _write(
     text = caption(spec, runs, collected)
     with style():
         figure = draw(spec, runs, text, width_in)
-        for suffix in (".pdf", ".png"):
+        # No date inside, so that the same records give the same file.
+        for suffix, undated in ((".pdf", {"CreationDate": None}), (".png", {})):
             with atomic_path(folder / f"{name}{suffix}") as temporary:
-                figure.savefig(temporary, format=suffix[1:])
+                figure.savefig(temporary, format=suffix[1:], metadata=undated)
     sidecar = {"caption": text, "run_ids": sorted(runs["run_id"])}
     with atomic_path(folder / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")

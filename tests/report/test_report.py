@@ -115,6 +115,13 @@ def _inflate(stream):
         return b""
 
 
+def test_a_figure_holds_no_date_so_that_the_same_records_give_the_same_file(study):
+    main(["report", study.name, "--results-dir", str(study.parent)])
+    files = [*(study / "figures").glob("*.pdf"), *(study / "figures").glob("*.png")]
+    assert len(files) >= 4
+    assert not [file for file in files if b"CreationDate" in file.read_bytes() or b"tIME" in file.read_bytes()]
+
+
 def test_each_figure_names_its_runs_and_where_energy_came_from(study):
     folder = study(*GRID)
     report(folder)
