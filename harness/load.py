@@ -21,7 +21,8 @@ class HasImplementation(Protocol):
 
 def implementation(option: HasImplementation) -> Callable[..., Any]:
     """The function that an option names."""
-    return _find(option.implementation)
+    found: Callable[..., Any] = find(option.implementation)
+    return found
 
 
 def preflight(option: object) -> None:
@@ -32,10 +33,10 @@ def preflight(option: object) -> None:
     """
     named = getattr(option, "preflight", None)
     if named is not None:
-        _find(named)(option)
+        find(named)(option)
 
 
-def _find(named: str) -> Callable[..., Any]:
-    module, _, function = named.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+def find(named: str) -> Any:
+    """What stands behind a name such as `harness.models.gpt:build`."""
+    module, _, attribute = named.partition(":")
+    return getattr(import_module(module), attribute)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from tests.simulate import SimulatedNvml, SimulatedRapl
 
-SENTENCES = (
-    "The cat sat on the mat.",
-    "A dog barked at the moon.",
-    "Rain fell on the quiet town.",
-    "She read a book by the fire.",
-    "They walked along the river.",
-)
+ANIMALS = ["cat", "dog", "fox", "owl", "hen", "crow", "goat", "mole", "hare", "newt", "toad", "swan"]
+VERBS = ["saw", "met", "fed", "heard", "drew", "sought", "chased", "passed", "found", "liked"]
+PLACES = [
+    "in the town",
+    "by the river",
+    "on the hill",
+    "at noon",
+    "near the mill",
+    "after the rain",
+    "before dawn",
+    "under the oak",
+]
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +31,9 @@ def cache_dir(tmp_path_factory) -> Path:
 @pytest.fixture
 def text_file(tmp_path) -> Path:
     """200 different short documents."""
-    documents = [f"{SENTENCES[i % 5]} {SENTENCES[(i // 5) % 5]} Number {i} of many." for i in range(200)]
+    draw = random.Random(0).choice
+    sentences = [f"The {draw(ANIMALS)} {draw(VERBS)} the {draw(ANIMALS)} {draw(PLACES)}." for _ in range(600)]
+    documents = [" ".join(sentences[start : start + 3]) for start in range(0, 600, 3)]
     path = tmp_path / "notes.txt"
     path.write_text("\n\n".join(documents), encoding="utf-8")
     return path

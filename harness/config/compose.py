@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -19,12 +19,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from harness.config.model import ModelConfig
 from harness.config.schema import GROUPS, Config
 from harness.errors import UserError, did_you_mean
 
 _CONFIG = TypeAdapter(Config)
+_MODEL: TypeAdapter[ModelConfig] = TypeAdapter(Annotated[ModelConfig, Field(discriminator="kind")])
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ def compose_grid(overrides: Sequence[str]) -> list[Cell]:
 def resolved_config(config: Config) -> dict[str, Any]:
     """The configuration as plain containers, ready for JSON or YAML."""
     return cast(dict[str, Any], json.loads(_CONFIG.dump_json(config)))
+
+
+def load_model_config(container: Mapping[str, Any]) -> ModelConfig:
+    """The `model` part of a resolved configuration.
+
+    Raises:
+        UserError: If a key is unknown or a value has the wrong type.
+    """
+    try:
+        return _MODEL.validate_json(json.dumps(container))
+    except ValidationError as error:
+        raise _explain_validation(error) from error
 
 
 def load_config(container: Mapping[str, Any]) -> Config:
@@ -242,7 +256,7 @@ def _explain_validation(error: ValidationError) -> UserError:
     if first["type"] == "unexpected_keyword_argument":
         return UserError(f"{key}: no such key", remedy="`joulebench run --cfg` prints every key")
     if isinstance(first["input"], dict):
-        return UserError(f"{key}: {message}")
+        return UserError(f"{key}: {message}" if key else message)
     return UserError(f"{key}={first['input']}: {message}")
 
 

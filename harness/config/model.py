@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.config.base import Count, Fraction, option
+from harness.config.base import Count, Fraction, Index, NonNegative, option
 
 
 @option
@@ -38,7 +38,33 @@ class TrainedBPEConfig:
     training_bytes: Count
 
 
-TokenizerConfig = Annotated[ByteTokenizerConfig | GPT2TokenizerConfig | TrainedBPEConfig, Field(discriminator="kind")]
+@option
+class TrainedSentencePieceConfig:
+    """SentencePiece (Kudo and Richardson 2018), trained on the training split of the run's own data.
+
+    `training_bytes` bounds the text that it is learnt from (its first documents).
+    """
+
+    kind: Literal["sentencepiece"]
+    implementation: ClassVar[str] = "harness.data.tokenizers:trained_sentencepiece"
+    model_type: Literal["unigram", "bpe"]
+    vocab_size: Count
+    training_bytes: Count
+
+
+@option
+class SavedTokenizerConfig:
+    """A tokenizer in a file: tokenizer.json of the library tokenizers with an end-of-text token, or SentencePiece's."""
+
+    kind: Literal["saved"]
+    implementation: ClassVar[str] = "harness.data.tokenizers:saved_tokenizer"
+    path: str
+
+
+TokenizerConfig = Annotated[
+    ByteTokenizerConfig | GPT2TokenizerConfig | TrainedBPEConfig | TrainedSentencePieceConfig | SavedTokenizerConfig,
+    Field(discriminator="kind"),
+]
 
 
 @option
@@ -71,6 +97,83 @@ class GPTConfig:
     def label(self) -> str:
         """Name used in run ids and tables."""
         return self.name
+
+
+@option
+class BertConfig:
+    """An encoder of our own that learns masked tokens (BERT's architecture), randomly initialised."""
+
+    kind: Literal["bert"]
+    implementation: ClassVar[str] = "harness.models.bert:build"
+    pretrained: ClassVar[bool] = False
+    name: str
+    n_layer: Count
+    n_head: Count
+    n_embd: Count
+    context_length: Count
+    dropout: Fraction
+    tokenizer: TokenizerConfig
+
+    def __post_init__(self) -> None:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}")
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+@option
+class DecodingConfig:
+    """How translations are searched for; a beam of one is greedy."""
+
+    beam_size: Count
+    length_penalty: NonNegative
+    extra_tokens: Index
+
+
+@option
+class TranslatorConfig:
+    """An encoder-decoder Transformer of our own (Vaswani et al. 2017), randomly initialised."""
+
+    kind: Literal["transformer"]
+    implementation: ClassVar[str] = "harness.models.translator:build"
+    pretrained: ClassVar[bool] = False
+    name: str
+    n_layer: Count
+    n_head: Count
+    n_embd: Count
+    n_inner: Count
+    context_length: Count
+    dropout: Fraction
+    decoding: DecodingConfig
+    tokenizer: TokenizerConfig
+
+    def __post_init__(self) -> None:
+        if self.n_embd % (2 * self.n_head):
+            raise ValueError(f"n_embd={self.n_embd} must be an even multiple of n_head={self.n_head}")
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+@option
+class CheckpointModelConfig:
+    """The model that a run trained and kept; `path` is the run's folder, or a pattern that matches one."""
+
+    kind: Literal["checkpoint"]
+    implementation: ClassVar[str] = "harness.models.checkpoint:load_checkpoint"
+    pretrained: ClassVar[bool] = True
+    name: str
+    path: str
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables: the run's folder."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1] or self.name
 
 
 @option
@@ -130,4 +233,12 @@ class LocalModelConfig:
         return self.path.rstrip("/").rsplit("/", 1)[-1] or self.name
 
 
-ModelConfig = GPTConfig | PackagedGGUFConfig | HubModelConfig | LocalModelConfig
+ModelConfig = (
+    GPTConfig
+    | BertConfig
+    | TranslatorConfig
+    | CheckpointModelConfig
+    | PackagedGGUFConfig
+    | HubModelConfig
+    | LocalModelConfig
+)

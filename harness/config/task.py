@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from harness.config.base import Count, Fraction, Index, NonNegative, Positive, option
 
@@ -38,20 +40,73 @@ class ScoreTaskConfig:
 
 @option
 class OptimizerConfig:
-    """AdamW (Loshchilov and Hutter 2019) with a linear warm-up and a cosine decay to a fraction of the peak."""
+    """Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), after a linear warm-up on a schedule.
 
+    `cosine` and `linear` go from the peak to `final_fraction` of it at the last step; `inverse_sqrt` falls with the
+    square root of the step (Vaswani et al. 2017); `constant` stays.
+    """
+
+    name: Literal["adam", "adamw"]
     learning_rate: Positive
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"]
     final_fraction: Fraction
     warmup_steps: Index
     weight_decay: NonNegative
     beta1: Fraction
     beta2: Fraction
-    gradient_clip_norm: Positive
+    epsilon: Positive
+    gradient_clip_norm: Positive | None
+
+
+@option
+class StopConfig:
+    """What ends a training before its last step, whichever is met first; None for never.
+
+    `tokens`, `seconds` and `joules` count training alone, its warm-up included, validation excluded. `quality` is a
+    value of `metric`, as a validation finds it; `patience` is a number of validations without an improvement of it.
+    """
+
+    tokens: Count | None
+    seconds: Positive | None
+    joules: Positive | None
+    metric: Literal["perplexity", "bits_per_byte"]
+    quality: Positive | None
+    patience: Count | None
+
+
+@option
+class ValidationConfig:
+    """How often quality is looked at during training, and on how much of the validation split."""
+
+    every: Count | None
+    max_bytes: Count
+
+
+@option
+class LoraConfig:
+    """Low-rank adaptation (Hu et al. 2022) through peft; off where `rank` is None."""
+
+    rank: Count | None
+    alpha: Positive
+    dropout: Fraction
+
+
+@option
+class DistillationConfig:
+    """Training towards a teacher's distribution (Hinton et al. 2015); off where `teacher` is None.
+
+    `teacher` is the folder of a run that kept its checkpoint, or a pattern that matches one. The loss is `weight` times
+    the divergence from the teacher at `temperature`, and 1 - `weight` times the cross entropy.
+    """
+
+    teacher: str | None
+    weight: Fraction
+    temperature: Positive
 
 
 @option
 class TrainTaskConfig:
-    """Next-token training from the model's current weights, then scoring of a held-out text."""
+    """Training from the model's current weights, then scoring of a held-out text."""
 
     kind: Literal["train"]
     implementation: ClassVar[str] = "harness.runner.train:run_train"
@@ -59,9 +114,23 @@ class TrainTaskConfig:
     name: str
     steps: Count
     context: Count | None
+    micro_batch_size: Count | None
     optimizer: OptimizerConfig
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    compile: bool
+    activation_checkpointing: bool
+    freeze: list[str]
+    lora: LoraConfig
+    distillation: DistillationConfig
+    stop: StopConfig
+    validation: ValidationConfig
     scoring: ScoringConfig
     save_checkpoint: bool
+    checkpoint_every: Count | None
+
+    def __post_init__(self) -> None:
+        if self.validation.every is None and (self.stop.quality is not None or self.stop.patience is not None):
+            raise ValueError("stop.quality and stop.patience need validation.every: how often quality is looked at")
 
 
 TaskConfig = ScoreTaskConfig | TrainTaskConfig

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.config.data import FileDataConfig
-from harness.data.corpus import Corpus, clean, split_documents
+from harness.data.corpus import Corpus, clean, make_corpus, split_documents
 from harness.errors import UserError
 
 _READ_TWICE_BYTES = 1 << 26
@@ -25,7 +25,7 @@ def local_file(config: FileDataConfig) -> Corpus:
     if not documents:
         raise UserError(f"data.path={config.path}: the file holds no text", remedy="give a file with text in it")
     provenance = {"source": f"local file {path.name}", "license": "unknown", "language": "unknown"}
-    return Corpus(split_documents(documents, config.split), provenance)
+    return make_corpus(split_documents(documents, config.split), config.cleaning, provenance)
 
 
 def check_content(config: FileDataConfig) -> None:
@@ -54,7 +54,12 @@ def check_file(name: str) -> Path:
     return path
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        UserError: If the file is binary, or no UTF-8.
+    """
     raw = path.read_bytes()
     if b"\0" in raw[:65536]:
         raise UserError(f"data.path={path}: the file is binary", remedy="give a text file")
@@ -67,12 +72,12 @@ def _read_text(path: Path) -> str:
 
 
 def _paragraphs(path: Path, column: str) -> list[str]:
-    return re.split(r"\n\s*\n", _read_text(path).replace("\r\n", "\n"))
+    return re.split(r"\n\s*\n", read_text(path).replace("\r\n", "\n"))
 
 
 def _json_lines(path: Path, column: str) -> list[str]:
     documents = []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.config.data import HubDataConfig
-from harness.data.corpus import Corpus, clean, split_documents
+from harness.data.corpus import SPLITS, Corpus, make_corpus, split_documents
 from harness.errors import UserError
 
 
@@ -15,25 +15,36 @@ def hub_dataset(config: HubDataConfig) -> Corpus:
     Raises:
         UserError: If the hub cannot be reached, the data set does not exist, or it has no such column.
     """
+    loaded, commit = load_dataset_by_id(config.id, config.subset, config.revision)
+    texts = {str(name): _column(rows, config) for name, rows in loaded.items()}
+    provenance = {"source": f"hub data set {config.id}", "revision": commit, "license": ""}
+    return make_corpus(_splits(texts, config), config.cleaning, provenance)
+
+
+def load_dataset_by_id(name: str, subset: str | None, revision: str) -> tuple[Any, str]:
+    """A data set's splits by name, and the commit that they come from.
+
+    Raises:
+        UserError: If the hub cannot be reached, or the data set does not exist.
+    """
     import datasets
 
     datasets.disable_progress_bars()
     try:
-        loaded = datasets.load_dataset(config.id, config.subset, revision=config.revision)
+        loaded = datasets.load_dataset(name, subset, revision=revision)
     except Exception as error:
         raise UserError(
-            f"data.id={config.id} (revision {config.revision}) could not be loaded: {_first_line(error)}",
-            remedy="check the id and the network; without a network use data=chitchat, data=python-stdlib or data=file",
+            f"data.id={name} (revision {revision}) could not be loaded: {_first_line(error)}",
+            remedy="check the id and the network; without a network use data=chitchat, python-stdlib, bible, file; "
+            "bible-en-de or pair-files",
         ) from error
-    texts = {str(name): _column(rows, config) for name, rows in loaded.items()}
-    provenance = {"source": f"hub data set {config.id}", "revision": _commit(loaded) or config.revision, "license": ""}
-    return Corpus(_splits(texts, config), provenance)
+    return loaded, _commit(loaded) or revision
 
 
-def _splits(texts: dict[str, list[str]], config: HubDataConfig) -> dict[str, tuple[str, ...]]:
-    if {"train", "validation", "test"} <= set(texts):
-        return {name: tuple(clean(texts[name])) for name in ("train", "validation", "test")}
-    return split_documents(clean(text for rows in texts.values() for text in rows), config.split)
+def _splits(texts: dict[str, list[str]], config: HubDataConfig) -> dict[str, list[str]]:
+    if set(SPLITS) <= set(texts):
+        return {name: texts[name] for name in SPLITS}
+    return split_documents([text for rows in texts.values() for text in rows], config.split)
 
 
 def _column(rows: Any, config: HubDataConfig) -> list[str]:

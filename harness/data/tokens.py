@@ -50,6 +50,53 @@ def token_file(corpus: Corpus, split: str, tokenizer: TextTokenizer, cache_dir: 
 
 
 @dataclass(frozen=True)
+class TokenRows:
+    """Token ids of many texts, memory-mapped: row n is `ids[ends[n - 1]:ends[n]]`.
+
+    Attributes:
+        ids: All ids, one text after the other (S,).
+        ends: Where each text ends (N,).
+    """
+
+    ids: Ids
+    ends: Ids
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text (N,)."""
+        return np.diff(self.ends, prepend=0).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> Ids:
+        start = int(self.ends[row - 1]) if row else 0
+        found: Ids = self.ids[start : int(self.ends[row])]
+        return found
+
+
+def token_rows(texts: Sequence[str], content: str, tokenizer: TextTokenizer, cache_dir: Path) -> TokenRows:
+    """Texts as token ids, from a file that is made once.
+
+    Args:
+        texts: What to encode.
+        content: Identifies the texts, such as a corpus's content hash with the split's name.
+        tokenizer: Encodes them.
+        cache_dir: Where the file is kept.
+    """
+    key = hashlib.sha256(f"rows:{content}:{tokenizer.identity}".encode()).hexdigest()[:16]
+    folder = cache_dir / "tokens" / key
+    if not folder.exists():
+        encoded = tokenizer.encode(texts)
+        dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            np.save(temporary / "ids.npy", np.concatenate([np.array(row, dtype=dtype) for row in encoded]))
+            np.save(temporary / "ends.npy", np.cumsum([len(row) for row in encoded], dtype=np.int64))
+    return TokenRows(np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "ends.npy", mmap_mode="r"))
+
+
+@dataclass(frozen=True)
 class ScoringWindows:
     """A held-out text cut into windows for scoring.
 

@@ -46,8 +46,7 @@ class WindowCallback(pl.Callback):
 
     def open_window(self, key: str, phase: str, repeat: int | None = None, label: str = "") -> OpenWindow:
         """Open a window under a key."""
-        assert self.meter is not None, "a meter is set before the first window"
-        self._open[key] = self.meter.begin(phase, repeat, label)
+        self._open[key] = self.meter_in_use.begin(phase, repeat, label)
         return self._open[key]
 
     def close_window(self, key: str, ok: bool = True) -> Window | None:
@@ -55,8 +54,17 @@ class WindowCallback(pl.Callback):
         window = self._open.pop(key, None)
         if window is None:
             return None
-        assert self.meter is not None, "a window was opened by a meter"
-        return self.meter.end(window, ok)
+        return self.meter_in_use.end(window, ok)
+
+    @property
+    def meter_in_use(self) -> EnergyMeter:
+        """The meter, once it is set."""
+        assert self.meter is not None, "a meter is set before the first window"
+        return self.meter
+
+    def drop_window(self, key: str) -> None:
+        """Forget the window under a key."""
+        self._open.pop(key, None)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         """Close every open window as interrupted."""

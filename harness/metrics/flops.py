@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Shape(Protocol):
+    """What the FLOP count of a network depends on."""
+
+    def forward_flops(self, rows: int, lengths: tuple[int, ...]) -> int:
+        """FLOPs of a forward pass.
+
+        Args:
+            rows: Sequences.
+            lengths: Padded length in tokens of each of the network's inputs.
+        """
+        ...
+
+
+# The backward pass has the products of the forward pass twice: for the inputs, and for the weights.
+TRAINING_PASSES = 3
 
 
 @dataclass(frozen=True)
 class TransformerShape:
-    """What the FLOP count of a decoder depends on.
+    """A stack of blocks over one sequence.
 
     Attributes:
         layers: L, number of blocks.
@@ -22,12 +40,41 @@ class TransformerShape:
     head_dim: int
     matmul_parameters: int
 
+    def forward_flops(self, rows: int, lengths: tuple[int, ...]) -> int:
+        """Of `rows` sequences of `lengths[0]` tokens."""
+        return rows * lengths[0] * forward_flops_per_token(self, lengths[0])
+
 
 def training_flops_per_token(shape: TransformerShape, context: int) -> int:
     """6N + 12 L H Q T: forward and backward of one token in a sequence of T tokens."""
-    return 6 * shape.matmul_parameters + 12 * shape.layers * shape.heads * shape.head_dim * context
+    return TRAINING_PASSES * forward_flops_per_token(shape, context)
 
 
 def forward_flops_per_token(shape: TransformerShape, context: int) -> int:
     """2N + 4 L H Q T: forward of one token in a sequence of T tokens."""
     return 2 * shape.matmul_parameters + 4 * shape.layers * shape.heads * shape.head_dim * context
+
+
+@dataclass(frozen=True)
+class EncoderDecoderShape:
+    """Two stacks of blocks: the same count, each product with the tokens that it is over.
+
+    Attributes:
+        layers: L, blocks of each stack.
+        heads, head_dim: H and Q, of every attention.
+        source_parameters: Parameters that multiply source tokens: the encoder, and the decoder's keys and values of it.
+        target_parameters: Parameters that multiply target tokens: the rest of the decoder, and the output layer.
+    """
+
+    layers: int
+    heads: int
+    head_dim: int
+    source_parameters: int
+    target_parameters: int
+
+    def forward_flops(self, rows: int, lengths: tuple[int, ...]) -> int:
+        """Of `rows` pairs of `lengths[0]` source and `lengths[1]` target tokens."""
+        source, target = lengths[:2]
+        products = 2 * (self.source_parameters * source + self.target_parameters * target)
+        pairs = source * source + target * target + source * target
+        return rows * (products + 4 * self.layers * self.heads * self.head_dim * pairs)

@@ -10,12 +10,12 @@ import torch
 from harness.config.model import PackagedGGUFConfig
 from harness.data.cache import atomic_path
 from harness.data.corpora import package_file
-from harness.data.corpus import Corpus
+from harness.data.corpus import TextSource
 from harness.models.huggingface import file_hash, load_folder, with_provenance
 from harness.models.loaded import LoadedModel
 
 
-def load_packaged(config: PackagedGGUFConfig, corpus: Corpus, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
+def load_packaged(config: PackagedGGUFConfig, source: TextSource, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
     """The packaged model in `dtype`.
 
     Raises:

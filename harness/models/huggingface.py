@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from harness.config.model import HubModelConfig, LocalModelConfig
-from harness.data.corpus import Corpus
+from harness.data.corpus import TextSource
 from harness.data.tokenizers import TextTokenizer
 from harness.errors import UserError
 from harness.metrics.flops import TransformerShape
@@ -37,7 +37,7 @@ class CausalLM(nn.Module):
         return logits
 
 
-def load_hub(config: HubModelConfig, corpus: Corpus, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
+def load_hub(config: HubModelConfig, source: TextSource, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
     """A model of the hub at a revision; the commit behind it is recorded.
 
     Raises:
@@ -59,7 +59,7 @@ def load_hub(config: HubModelConfig, corpus: Corpus, cache_dir: Path, dtype: tor
     )
 
 
-def load_local(config: LocalModelConfig, corpus: Corpus, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
+def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
     """A model in a folder; the hash of its weights is recorded.
 
     Raises:
@@ -125,8 +125,12 @@ def wrap_tokenizer(tokenizer: Any, vocab_size: int, family: str) -> TextTokenize
         ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
+    def decode(rows: Sequence[Sequence[int]]) -> list[str]:
+        texts: list[str] = tokenizer.batch_decode([list(row) for row in rows], skip_special_tokens=True)
+        return texts
+
     identity = hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
-    return TextTokenizer(f"{family}-{len(tokenizer)}", identity, vocab_size, separator, encode)
+    return TextTokenizer(f"{family}-{len(tokenizer)}", identity, vocab_size, separator, encode, decode)
 
 
 def _embedding_sizes(model: Any) -> dict[str, int]:

@@ -8,30 +8,34 @@ from dataclasses import dataclass
 from torch import nn
 
 from harness.data.tokenizers import TextTokenizer
-from harness.metrics.flops import TransformerShape
+from harness.metrics.flops import Shape
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A causal language model and its tokenizer.
+    """A language model and its tokenizer.
 
     Attributes:
-        network: Maps token ids (B, T) to next-token logits (B, T, V).
+        network: Maps token ids (B, T), or source and target ids, to logits (B, T, V).
         tokenizer: Its tokenizer.
         context_length: Longest input in tokens.
         shape: Depth, heads and parameters, for FLOP counts.
         num_parameters: All parameters; shared ones once.
         num_parameters_non_embedding: Without token and position embeddings.
         provenance: Source, revision, file hash, licence and what else the record must say.
+        objective: What it learns and is scored by; see `harness/objectives/`.
+        mask_id: Token id that stands for a masked token, where it has one.
     """
 
     network: nn.Module
     tokenizer: TextTokenizer
     context_length: int
-    shape: TransformerShape
+    shape: Shape
     num_parameters: int
     num_parameters_non_embedding: int
     provenance: Mapping[str, str]
+    objective: str = "harness.objectives.causal:CausalObjective"
+    mask_id: int | None = None
 
 
 def count_parameters(module: nn.Module) -> int:

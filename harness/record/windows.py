@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.data.cache import atomic_path
-from harness.energy.meter import EnergyMeter, Window
+from harness.energy.figure import EnergyFigure, Method
+from harness.energy.meter import EnergyMeter, Window, Work
 
 FILE_NAME = "windows.parquet"
 POWER_FILE_NAME = "power.parquet"
@@ -17,9 +19,7 @@ POWER_FILE_NAME = "power.parquet"
 
 def write_windows(folder: Path, windows: Sequence[Window]) -> None:
     """Write the windows of a run, also where there is none."""
-    frame = pd.DataFrame([window_row(window) for window in windows])
-    with atomic_path(folder / FILE_NAME) as temporary:
-        frame.to_parquet(temporary, index=False)
+    write_frame(folder / FILE_NAME, [window_row(window) for window in windows])
 
 
 def write_power(folder: Path, meter: EnergyMeter) -> None:
@@ -30,7 +30,33 @@ def write_power(folder: Path, meter: EnergyMeter) -> None:
         {**vars(sample), "time_s": sample.time_s - meter.origin, "flags": ",".join(sample.flags)}
         for sample in list(meter.sampler.samples)
     ]
-    with atomic_path(folder / POWER_FILE_NAME) as temporary:
+    write_frame(folder / POWER_FILE_NAME, rows)
+
+
+def window_state(window: Window) -> dict[str, Any]:
+    """A window as plain containers, from which `window_from_state` makes it again."""
+    return {**asdict(window), "figures": [{**asdict(f), "method": f.method.value} for f in window.figures]}
+
+
+def window_from_state(state: Mapping[str, Any]) -> Window:
+    """The inverse of `window_state`."""
+    figures = tuple(
+        EnergyFigure(
+            **{
+                **figure,
+                "method": Method(figure["method"]),
+                "flags": tuple(figure["flags"]),
+                "notes": tuple(figure["notes"]),
+            }
+        )
+        for figure in state["figures"]
+    )
+    return Window(**{**state, "figures": figures, "flags": tuple(state["flags"]), "work": Work(**state["work"])})
+
+
+def write_frame(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as Parquet, whole or not at all."""
+    with atomic_path(path) as temporary:
         pd.DataFrame(rows).to_parquet(temporary, index=False)
 
 

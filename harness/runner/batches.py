@@ -1,56 +1,98 @@
-"""What the Trainer iterates over: batches made from token arrays, without workers or copies."""
+"""What the Trainer iterates over: batches made from token arrays, without workers or copies, and the work in each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from harness.data.tokens import IGNORED, Ids, ScoringWindows, training_offsets
-from harness.runner.module import Batch
+from harness.data.tokens import IGNORED
+from harness.energy.meter import Work
+
+Batch = tuple[tuple[Tensor, ...], Tensor]
+"""What the network is called with, such as token ids (B, T); and the targets (B, T), IGNORED where none is scored."""
 
 
-class ScoringBatches(Dataset[Batch]):
-    """The windows of a text in batches, each once.
+class WorkSums:
+    """Work of the first batches of a list that starts over at its end.
 
     Args:
-        windows: The text's windows.
-        batch_size: Windows in a batch; the last batch may be smaller.
+        works: Work of each batch. A quantity that any batch lacks is unknown.
     """
 
-    def __init__(self, windows: ScoringWindows, batch_size: int) -> None:
-        self._inputs = torch.split(torch.from_numpy(windows.inputs), batch_size)
-        self._targets = torch.split(torch.from_numpy(windows.targets), batch_size)
-        sizes = [
-            (len(inputs), inputs.numel(), int((targets != IGNORED).sum()))
-            for inputs, targets in zip(self._inputs, self._targets, strict=True)
-        ]
-        self._held: npt.NDArray[np.int64] = np.cumsum([(0, 0, 0), *sizes], axis=0)
+    def __init__(self, works: Sequence[Work]) -> None:
+        rows = [[np.nan if value is None else float(value) for value in astuple(work)] for work in works]
+        self._sums: npt.NDArray[np.float64] = np.cumsum([[0.0] * len(fields(Work)), *rows], axis=0)
 
-    def __len__(self) -> int:
-        return len(self._inputs)
+    def between(self, first: int, last: int) -> Work:
+        """Work of the batches from `first` on, before `last`."""
+        values = self._upto(last) - self._upto(first)
+        known = {
+            field.name: None if np.isnan(value) else float(value)
+            for field, value in zip(fields(Work), values, strict=True)
+        }
+        return Work(
+            iterations=_whole(known["iterations"]),
+            samples=_whole(known["samples"]),
+            tokens=_whole(known["tokens"]),
+            text_bytes=known["text_bytes"],
+            flops=known["flops"],
+            memory_bytes=known["memory_bytes"],
+        )
 
-    def __getitem__(self, index: int) -> Batch:
-        return self._inputs[index], self._targets[index]
+    def _upto(self, count: int) -> npt.NDArray[np.float64]:
+        passes, rest = divmod(count, len(self._sums) - 1)
+        sums: npt.NDArray[np.float64] = passes * self._sums[-1] + self._sums[rest]
+        return sums
 
-    def amount(self, batches: int) -> Amount:
-        """What the first `batches` batches hold; after the last one it starts over."""
-        passes, rest = divmod(batches, len(self))
-        windows, positions, scored_tokens = passes * self._held[-1] + self._held[rest]
-        return Amount(int(windows), int(positions), int(scored_tokens))
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else round(count)
 
 
 @dataclass(frozen=True)
-class Amount:
-    """Windows, input positions with padding (what the device computes), and targets that are scored."""
+class TextSize:
+    """Size of a text: UTF-8 bytes, and words separated by white space."""
 
-    windows: int
-    positions: int
-    scored_tokens: int
+    text_bytes: int
+    words: int
+
+
+class ScoringBatches:
+    """Batches of a text to score, each once.
+
+    Args:
+        batches: The batches.
+        work: What each of them computes.
+        size: Size of the text that they cover; None where only some of its tokens are scored.
+    """
+
+    def __init__(self, batches: Sequence[Batch], work: Sequence[Work], size: TextSize | None) -> None:
+        self._batches = batches
+        self._work = WorkSums(work)
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._batches[index]
+
+    def work(self, count: int) -> Work:
+        """Work of the first `count` batches; after the last one it starts over."""
+        return self._work.between(0, count)
+
+    @property
+    def tokens_by_window(self) -> list[int]:
+        """Scored tokens of each window, in order."""
+        return [int(count) for _, targets in self._batches for count in (targets != IGNORED).sum(dim=1)]
 
 
 class AtLeast(IterableDataset[Batch]):
@@ -84,24 +126,75 @@ class AtLeast(IterableDataset[Batch]):
             self.counted += 1
 
 
-class TrainingBatches(Dataset[Batch]):
-    """Random blocks of a token stream: `steps` batches of `batch_size` blocks of `context` tokens.
+class TrainingBatches(Protocol):
+    """Every micro-batch of a training, in order; the same for the same seed."""
 
-    Raises:
-        UserError: If the stream is shorter than one block.
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Batch: ...
+
+    def work(self, first: int, last: int) -> Work:
+        """Work of the micro-batches from `first` on, before `last`; an iteration is an optimiser step."""
+        ...
+
+
+class TrainLoader:
+    """Serves a training's micro-batches to the Trainer, from any point on, and keeps the time that making them takes.
+
+    Args:
+        batches: All of the training.
+        start: The first to serve: where an interrupted training goes on.
     """
 
-    def __init__(self, stream: Ids, context: int, batch_size: int, steps: int, seed: int) -> None:
-        self._stream = stream
-        self._columns: npt.NDArray[np.int64] = np.arange(context + 1)
-        self._offsets = training_offsets(stream, context, steps * batch_size, seed).reshape(steps, batch_size)
+    def __init__(self, batches: TrainingBatches, start: int = 0) -> None:
+        self._batches = batches
+        self._start = start
+        self.wait_s = 0.0
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._batches)
 
-    def __getitem__(self, index: int) -> Batch:
-        if index >= len(self):
-            raise IndexError(index)
-        blocks = self._stream[self._offsets[index][:, None] + self._columns].astype(np.int64)
-        ids = torch.from_numpy(blocks)
-        return ids[:, :-1], ids[:, 1:]
+    def __iter__(self) -> Iterator[Batch]:
+        for index in range(self._start, len(self._batches)):
+            asked = time.perf_counter()
+            batch = self._batches[index]
+            self.wait_s += time.perf_counter() - asked
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: a checkpoint's own count of batches says where to go on."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load."""
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """How an optimiser step is cut into micro-batches.
+
+    Attributes:
+        steps: Optimiser steps of the whole training.
+        micro_batch_size: Sequences on the device at once.
+        micro_batches: Micro-batches of a step.
+    """
+
+    steps: int
+    micro_batch_size: int
+    micro_batches: int
+
+    def repeated(self, work: Work) -> WorkSums:
+        """Sums over a training whose micro-batches all do the same work; the last of a step completes the iteration."""
+        values = {field.name: getattr(work, field.name) for field in fields(Work)}
+        parts = [Work(**{**values, "iterations": 0})] * (self.micro_batches - 1) + [Work(**{**values, "iterations": 1})]
+        return WorkSums(parts)
+
+
+def split_windows(inputs: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], batch_size: int) -> list[Batch]:
+    """Windows (W, T) in batches of at most `batch_size`."""
+    pairs = zip(
+        torch.split(torch.from_numpy(inputs), batch_size),
+        torch.split(torch.from_numpy(targets), batch_size),
+        strict=True,
+    )
+    return [((ids,), wanted) for ids, wanted in pairs]

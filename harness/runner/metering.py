@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 
 from harness.config.platform import ProtocolConfig
 from harness.energy.callback import WindowCallback
-from harness.energy.meter import EnergyMeter, OpenWindow, Work
+from harness.energy.meter import EnergyMeter, OpenWindow, Window, Work
+from harness.metrics.efficiency import complete_sum, ratio
 
 Progress = Callable[[str, int, int | None], None]
 """Told after each iteration: phase, iterations done, iterations in all (None if open-ended)."""
@@ -73,58 +74,122 @@ class MeteredEvaluation(WindowCallback):
 class MeteredTraining(WindowCallback):
     """Windows of whole steps over a training: warm-up first, then measured repeats of at least the protocol's length.
 
+    What is no training, such as a validation, pauses it: the window closes before, and the next opens after.
+
     Args:
         meter: The run's meter.
         protocol: Warm-up and window length.
-        step: Work of one step.
+        work: Work of the micro-batches from a first on, before a last.
+        accumulate: Micro-batches of a step.
+        pauses: Every how many steps something else comes in between.
+        start: Micro-batches that were done before an interruption.
+        repeats: Repeats that were measured before it; it is warmed up again.
     """
 
-    def __init__(self, meter: EnergyMeter, protocol: ProtocolConfig, step: Work) -> None:
+    def __init__(
+        self,
+        meter: EnergyMeter,
+        protocol: ProtocolConfig,
+        work: Callable[[int, int], Work],
+        accumulate: int = 1,
+        pauses: Sequence[int | None] = (),
+        start: int = 0,
+        repeats: int = 0,
+    ) -> None:
         super().__init__(meter)
         self._protocol = protocol
-        self._step = step
+        self._work = work
+        self._accumulate = accumulate
+        self._pauses = [every for every in pauses if every is not None]
         self._opened_at = 0.0
-        self._steps = 0
-        self._repeat = 0
+        self._first = start
+        self._repeat = repeats + 1
+        self._warm = False
+        self.batches_done = start
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Open the warm-up window."""
-        self._begin("warmup", None, TRAINING)
+        self._begin()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step; where the window is complete and the steps left fill another, close it and open the next."""
-        self._steps += 1
-        self._window.work = times(self._step, self._steps)
-        enough = 1 if self._repeat == 0 else self._steps
-        if self._complete() and trainer.max_steps - trainer.global_step >= enough:
-            self.close_window("steps")
-            self._repeat += 1
-            self._begin("train", self._repeat, TRAINING)
+        """Count; where the window is complete and the steps up to the next pause fill another, begin the next."""
+        self.batches_done = batch_idx + 1
+        if self.batches_done % self._accumulate:
+            return
+        self._window.work = self._work(self._first, self.batches_done)
+        steps = (self.batches_done - self._first) // self._accumulate
+        if self._complete() and self._steps_left(trainer) >= (steps if self._warm else 1):
+            self._end()
+            self._begin()
+
+    def _steps_left(self, trainer: pl.Trainer) -> int:
+        step = self.batches_done // self._accumulate
+        return min([trainer.max_steps - step, *(every - step % every for every in self._pauses)])
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Pause for a validation."""
+        self._end()
+        self.open_window("pause", "validate")
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Go on after a validation."""
+        self.close_window("pause")
+        self._begin()
+
+    @contextmanager
+    def paused(self, phase: str) -> Iterator[None]:
+        """Do something that is no training, in a window of its own."""
+        self._end()
+        with self.meter_in_use.window(phase):
+            yield
+        self._begin()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Close the last window; it is no repeat if it is shorter than the protocol's."""
+        """Close the last window."""
+        self._end()
+
+    def spent(self) -> tuple[float, float | None]:
+        """Seconds and joules of training so far; those of the open window at the mean power of those closed."""
+        closed = training_windows(self.meter_in_use.windows)
+        seconds = sum(window.duration_s for window in closed)
+        joules = complete_sum([window.energy.value_j for window in closed])
+        open_s = time.perf_counter() - self._opened_at
+        power = ratio(joules, seconds)
+        return seconds + open_s, None if joules is None or power is None else joules + power * open_s
+
+    def _begin(self) -> None:
+        phase, repeat = ("train", self._repeat) if self._warm else ("warmup", None)
+        self._window = self.open_window("steps", phase, repeat, TRAINING)
+        self._first = self.batches_done
+        self._window.work = self._work(self._first, self._first)
+        self._opened_at = time.perf_counter()
+
+    def _end(self) -> None:
+        """Close the window. It is no repeat if it is shorter than the protocol's, and nothing without a step."""
+        if self.batches_done == self._first:
+            self.drop_window("steps")
+            return
         if not self._complete():
             self._window.repeat = None
+        elif self._warm:
+            self._repeat += 1
+        else:
+            self._warm = True
         self.close_window("steps")
 
     def _complete(self) -> bool:
         elapsed = time.perf_counter() - self._opened_at
-        if self._repeat == 0:
-            return self._steps >= self._protocol.warmup_iterations and elapsed >= self._protocol.warmup_s
+        if not self._warm:
+            steps = (self.batches_done - self._first) // self._accumulate
+            return steps >= self._protocol.warmup_iterations and elapsed >= self._protocol.warmup_s
         return elapsed >= self._protocol.window_s
 
-    def _begin(self, phase: str, repeat: int | None, label: str) -> None:
-        self._window = self.open_window("steps", phase, repeat, label)
-        self._window.work = times(self._step, 0)
-        self._opened_at, self._steps = time.perf_counter(), 0
 
-
-def times(step: Work, count: int) -> Work:
-    """The work of `count` equal steps."""
-    scaled = {name: None if value is None else value * count for name, value in vars(step).items()}
-    return replace(step, **scaled)
+def training_windows(windows: Sequence[Window]) -> list[Window]:
+    """The windows that hold optimiser steps, those of the warm-up included."""
+    return [window for window in windows if window.label == TRAINING]
 
 
 class ReportProgress(pl.Callback):
@@ -139,6 +204,18 @@ class ReportProgress(pl.Callback):
     ) -> None:
         """Steps done of all steps."""
         self._progress(self._phase, trainer.global_step, trainer.max_steps)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Batches of a validation done."""
+        self._progress("validate", batch_idx + 1, None)
 
     def on_test_batch_end(
         self,

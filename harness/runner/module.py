@@ -1,8 +1,8 @@
-"""The Lightning module of causal language models: next-token loss in training, summed log-likelihood in scoring."""
+"""The Lightning module of every objective: cross entropy in training, summed log-likelihood in scoring."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,40 +12,56 @@ from torch.nn import functional as F
 
 from harness.config.task import OptimizerConfig
 from harness.data.tokens import IGNORED
+from harness.runner.batches import Batch
+from harness.runner.optimizer import build_optimizer, learning_rate_factor
 
-Batch = tuple[Tensor, Tensor]  # inputs (B, T), targets (B, T)
+Loss = Callable[[Tensor, Batch], Tensor]
+"""Logits (B, T, V) and the batch that they come from, to a scalar in nats a target."""
 
 
 class LanguageModule(pl.LightningModule):
-    """A network that maps token ids (B, T) to logits (B, T, V).
+    """A network that maps token ids to logits (B, T, V).
 
     Args:
         network: The model.
         optimizer: How it is trained; None for a model that is only scored.
         steps: Optimiser steps of the whole training, for the schedule.
+        loss: What is trained; cross entropy by default.
     """
 
-    def __init__(self, network: nn.Module, optimizer: OptimizerConfig | None = None, steps: int = 0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerConfig | None = None,
+        steps: int = 0,
+        loss: Loss | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self._optimizer = optimizer
         self._steps = steps
+        self._loss = loss or cross_entropy
+        self.losses: list[Tensor] = []  # one scalar a trained micro-batch
         self.nats: list[Tensor] = []  # one (B,) tensor a scored batch
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Mean cross entropy in nats a token."""
-        inputs, targets = batch
-        logits = self.network(inputs)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        """The loss, which is kept for the record."""
+        inputs, _ = batch
+        loss = self._loss(self.network(*inputs), batch)
+        self.losses.append(loss.detach())
+        return loss
 
     def test_step(self, batch: Batch, index: int) -> None:
         """Keep the summed negative log-likelihood in nats of each window of the batch."""
         inputs, targets = batch
-        self.nats.append(window_nats(self.network(inputs), targets))
+        self.nats.append(window_nats(self.network(*inputs), targets))
 
     def on_test_start(self) -> None:
         """Forget what an earlier pass left."""
         self.nats = []
+
+    validation_step = test_step
+    on_validation_start = on_test_start
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -55,23 +71,23 @@ class LanguageModule(pl.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay; weight decay for matrices only."""
+        """The optimiser and its schedule."""
         settings = self._optimizer
         assert settings is not None, "a module without optimiser settings is only scored"
-        matrices = [p for p in self.network.parameters() if p.dim() >= 2]
-        vectors = [p for p in self.network.parameters() if p.dim() < 2]
-        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            fused=not scaled,  # The fused kernel unscales gradients itself, and so cannot be clipped before.
-        )
+        optimizer = build_optimizer(self.network, settings, scaled)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, self._steps, settings)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy in nats a target that is not IGNORED."""
+    _, targets = batch
+    return F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
+    )
 
 
 def window_nats(logits: Tensor, targets: Tensor) -> Tensor:
@@ -84,12 +100,3 @@ def window_nats(logits: Tensor, targets: Tensor) -> Tensor:
         for rows, wanted in zip(logits, targets, strict=True)
     ]
     return torch.stack(sums)
-
-
-def learning_rate_factor(step: int, steps: int, settings: OptimizerConfig) -> float:
-    """Fraction of the peak learning rate at a step: linear warm-up, then a cosine to `final_fraction`."""
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
-    progress = min(1.0, (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps))
-    cosine = (1 + math.cos(math.pi * progress)) / 2
-    return settings.final_fraction + (1 - settings.final_fraction) * cosine

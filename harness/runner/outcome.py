@@ -33,6 +33,7 @@ class Findings:
     data: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
     stop_reasons: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def make_record(
     started: Started,
 ) -> Record:
     """The record of a run that ended with `error`, or without one."""
-    summary = summarise(meter.windows, cell.config, findings.stop_reasons)
+    summary = summarise(meter.windows, cell.config, findings.stop_reasons, findings.training)
     status, reason = classify(error)
     if status == "ok" and (doubts := invalid(summary, findings.quality, cell.config.protocol)):
         status, reason = "invalid", doubts

@@ -15,7 +15,7 @@ import torch
 from harness.config.compose import Cell
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.data.corpus import Corpus
+from harness.data.corpus import TextSource
 from harness.energy.choose import open_sources
 from harness.energy.cuda import synchronize
 from harness.energy.meter import EnergyMeter
@@ -25,6 +25,7 @@ from harness.load import implementation
 from harness.models.loaded import LoadedModel
 from harness.record.record import Record
 from harness.record.windows import write_power
+from harness.runner.checkpoint import can_go_on
 from harness.runner.folders import log_to, make_folder, remove_folders
 from harness.runner.metering import Progress
 from harness.runner.outcome import Findings, Started, make_record, run_folder, stopped_by_user, write_run
@@ -47,7 +48,7 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     measure_idle(meter, config.protocol, "unloaded")
     with meter.window("load"):
         progress("load", 0, None)
-        corpus: Corpus = implementation(config.data)(config.data)
+        corpus: TextSource = implementation(config.data)(config.data)
         cache_dir = Path(config.paths.cache_dir).expanduser()
         dtype = DTYPES[config.precision.weights]
         model: LoadedModel = implementation(config.model)(config.model, corpus, cache_dir, dtype)
@@ -63,7 +64,8 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
-    findings.quality, findings.stop_reasons = outcome.quality, outcome.stop_reasons
+    findings.quality, findings.stop_reasons, findings.training = outcome.quality, outcome.stop_reasons, outcome.training
+    findings.model |= outcome.model
     model.network.to(device)  # Lightning has put it back into the host's memory.
     measure_idle(meter, config.protocol, "loaded, after")
 
@@ -105,7 +107,8 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
         except (Exception, SystemExit, KeyboardInterrupt) as raised:  # Whatever a run dies of becomes its record.
             error = KeyboardInterrupt() if stopped_by_user(raised) else raised
         if isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and not keep_bad_input):
-            remove_folders(made)
+            if not can_go_on(folder):
+                remove_folders(made)
             raise error
         record = make_record(cell, command, findings, error, meter, started)
         log.info("ended: %s %s", record.status, record.reason)

@@ -19,10 +19,13 @@ from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
 from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
+from harness.runner.metering import training_windows
 from harness.stats.intervals import mean_interval
 
 
-def summarise(windows: Sequence[Window], config: Config, stop_reasons: dict[str, str]) -> dict[str, Any]:
+def summarise(
+    windows: Sequence[Window], config: Config, stop_reasons: dict[str, str], training: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Efficiency of each phase that was to be repeated, energy of each phase in all, and peak memory.
 
     A phase with a reason why it stopped repeating is there even if no window of it was long enough to be a repeat.
@@ -41,7 +44,7 @@ def summarise(windows: Sequence[Window], config: Config, stop_reasons: dict[str,
             for phase in sorted({window.phase for window in windows})
         },
         # Every optimiser step, those of the warm-up included.
-        "training": _everything([window for window in windows if window.label == "training"]),
+        "training": {**_everything(training_windows(windows)), **(training or {})},
         "peak_rss_bytes": peak_rss_bytes(),
         "peak_memory_allocated_bytes": _peak_cuda("max_memory_allocated"),
         "peak_memory_reserved_bytes": _peak_cuda("max_memory_reserved"),
@@ -170,6 +173,7 @@ def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBase
         **interval,
         **_net(sums, idle, interval["joules_per_token_relative_half_width"]),
         "joules_per_sample": ratio(sums.energy_j, sums.samples),
+        "joules_per_step": ratio(sums.energy_j, sums.iterations),
         "joules_per_byte": ratio(sums.energy_j, sums.text_bytes),
         "joules_per_byte_low": ratio(sums.low_j, sums.text_bytes),
         "joules_per_byte_high": ratio(sums.high_j, sums.text_bytes),

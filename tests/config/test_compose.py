@@ -11,6 +11,9 @@ REQUIRED = {
     ("model", "hub"): ["model.id=org/name"],
     ("model", "local"): ["model.path=folder"],
     ("data", "file"): ["data.path=notes.txt"],
+    ("model", "checkpoint"): ["model.path=results/study/run"],
+    ("data", "pair-files"): ["data.source=a.en", "data.target=a.de"],
+    ("tokenizer", "saved"): ["model.tokenizer.path=tokenizer.json"],
     ("energy", "wall"): ["energy.wall_meter_csv=power.csv"],
     ("data", "hub"): ["data.id=org/name"],
 }
@@ -26,7 +29,9 @@ def every_option():
 @pytest.mark.parametrize(("group", "option"), every_option())
 def test_every_option_composes(group, option):
     if group == "tokenizer":
-        cell = compose_cell(["model=gpt-nano", f"tokenizer@model.tokenizer={option}"])
+        cell = compose_cell(
+            ["model=gpt-nano", f"tokenizer@model.tokenizer={option}", *REQUIRED.get((group, option), [])]
+        )
         assert cell.config.model.tokenizer.kind == option
         return
     cell = compose_cell([f"{group}={option}", *REQUIRED.get((group, option), [])])

@@ -1,0 +1,136 @@
+"""Next-token prediction: random blocks of a token stream in training, strided windows in scoring."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.config.task import ScoringConfig
+from harness.data.corpus import Corpus, require_documents, take_bytes, text_corpus
+from harness.data.tokens import Ids, ScoringWindows, scoring_windows, token_file, training_offsets
+from harness.energy.meter import Work
+from harness.errors import UserError
+from harness.runner.batches import Batch, ScoringBatches, StepSize, TrainingBatches
+from harness.runner.module import LanguageModule
+from harness.runner.score import likelihood, score_batches, text_batches
+from harness.runner.session import Session, TaskOutcome
+
+DEFAULT_CONTEXT = 256
+
+
+class CausalObjective:
+    """The next token, from those before it."""
+
+    def training_batches(self, session: Session, context: int, size: StepSize) -> TrainingBatches:
+        """Random blocks of the training split.
+
+        Raises:
+            UserError: If the text is shorter than one block.
+        """
+        work = block_work(session, context, size)
+        return BlockBatches(training_stream(session), context, size, session.config.seed, work)
+
+    def validation_batches(self, session: Session, context: int, max_bytes: int) -> ScoringBatches:
+        """Windows of the validation split without overlap."""
+        documents = take_bytes(require_documents(text_corpus(session.corpus), "validation"), max_bytes)
+        return text_batches(session, scoring_windows(documents, session.model.tokenizer, context, context))
+
+    def score(self, session: Session, module: LanguageModule, scoring: ScoringConfig) -> TaskOutcome:
+        """Perplexity and bits per byte of the held-out text."""
+        windows = held_out_windows(session, scoring)
+        batches = text_batches(session, windows)
+        nats, stop_reason = score_batches(session, module, batches)
+        quality = likelihood(batches, nats, session.config.seed)
+        protocol = {
+            "split": scoring.split,
+            "context": windows.inputs.shape[1],
+            "stride": scoring.stride or windows.inputs.shape[1],
+            "documents": "packed, each after a separator that is context and is not scored",
+            "tokenizer": session.model.tokenizer.name,
+            "interval": "95 % percentile bootstrap over windows",
+        }
+        return TaskOutcome({**quality, "protocol": protocol}, {"score": stop_reason})
+
+
+def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows:
+    """The windows of the text to score.
+
+    Raises:
+        UserError: If the context is longer than the model's, or the split is empty.
+    """
+    context = scoring_context(session, scoring)
+    stride = scoring.stride or context
+    if stride > context:
+        raise UserError(
+            f"task.scoring.stride={stride} is longer than the context of {context} tokens: tokens would be left out"
+        )
+    documents = take_bytes(require_documents(text_corpus(session.corpus), scoring.split), scoring.max_bytes)
+    return scoring_windows(documents, session.model.tokenizer, context, stride)
+
+
+def scoring_context(session: Session, scoring: ScoringConfig) -> int:
+    """Tokens of a scoring window.
+
+    Raises:
+        UserError: If they are more than the model reads.
+    """
+    longest = session.model.context_length
+    context = scoring.context or min(longest, DEFAULT_CONTEXT)
+    if context > longest:
+        raise UserError(
+            f"task.scoring.context={context}: {session.config.model.label} reads at most {longest} tokens",
+            remedy=f"use task.scoring.context={longest} or less, or null",
+        )
+    return context
+
+
+def training_stream(session: Session) -> Ids:
+    """The training split's tokens (S,)."""
+    corpus: Corpus = text_corpus(session.corpus)
+    return token_file(corpus, "train", session.model.tokenizer, session.cache_dir)
+
+
+def block_work(session: Session, context: int, size: StepSize) -> Work:
+    """Work of one micro-batch of blocks."""
+    return Work(
+        iterations=1,
+        samples=size.micro_batch_size,
+        tokens=size.micro_batch_size * context,
+        flops=session.training_flops(size.micro_batch_size, (context,)),
+    )
+
+
+class BlockBatches:
+    """Random blocks of a token stream, drawn with replacement.
+
+    Args:
+        stream: Token ids (S,).
+        context: Tokens of a block.
+        size: Steps and micro-batches.
+        seed: Of the blocks' places.
+        work: Of one micro-batch.
+
+    Raises:
+        UserError: If the stream is shorter than one block.
+    """
+
+    def __init__(self, stream: Ids, context: int, size: StepSize, seed: int, work: Work) -> None:
+        self._stream = stream
+        self._columns: npt.NDArray[np.int64] = np.arange(context + 1)
+        batches = size.steps * size.micro_batches
+        offsets = training_offsets(stream, context, batches * size.micro_batch_size, seed)
+        self._offsets = offsets.reshape(batches, size.micro_batch_size)
+        self._work = size.repeated(work)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, index: int) -> Batch:
+        blocks = self._stream[self._offsets[index][:, None] + self._columns].astype(np.int64)
+        ids = torch.from_numpy(blocks)
+        return (ids[:, :-1],), ids[:, 1:]
+
+    def work(self, first: int, last: int) -> Work:
+        """Work of the micro-batches from `first` on, before `last`."""
+        return self._work.between(first, last)

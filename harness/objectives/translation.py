@@ -1,0 +1,253 @@
+"""Translation: the next target token from the source and the target before it; quality is BLEU and chrF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.config.model import DecodingConfig
+from harness.config.task import ScoringConfig
+from harness.data.corpus import TextSource
+from harness.data.parallel import Pair, parallel_corpus, require_pairs
+from harness.data.tokens import IGNORED, TokenRows, token_rows
+from harness.energy.meter import Work
+from harness.errors import UserError
+from harness.metrics.translation import translation_quality
+from harness.models.translator import Translator
+from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches, WorkSums
+from harness.runner.module import LanguageModule
+from harness.runner.score import likelihood, score_batches, scoring_work
+from harness.runner.session import Session, TaskOutcome
+from harness.runner.translate import TranslationModule, translate_batches
+
+# Batches are cut from pools of this many batches, sorted by length.
+POOL = 100
+
+
+class TranslationObjective:
+    """Target sentences, from source sentences."""
+
+    def training_batches(self, session: Session, context: int, size: StepSize) -> TrainingBatches:
+        """Pairs of similar length; a micro-batch holds as many tokens as `micro_batch_size` pairs do on average.
+
+        Raises:
+            UserError: If no pair fits into the context.
+        """
+        encoder = PairEncoder.of(session)
+        corpus = parallel_corpus(session.corpus)
+        pairs = encoder.rows(corpus, "train", session)
+        return PairBatches(pairs, encoder, context, size, session)
+
+    def validation_batches(self, session: Session, context: int, max_bytes: int) -> ScoringBatches:
+        """Pairs of the validation split, with the references as targets."""
+        return self._reference_batches(session, "validation", max_bytes, session.config.batch_size)
+
+    def score(self, session: Session, module: LanguageModule, scoring: ScoringConfig) -> TaskOutcome:
+        """Perplexity of the references; then BLEU and chrF of translations, and what each costs."""
+        batches = self._reference_batches(session, scoring.split, scoring.max_bytes, session.config.batch_size)
+        nats, score_reason = score_batches(session, module, batches)
+        quality = likelihood(batches, nats, session.config.seed)
+        pairs = held_out_pairs(session.corpus, scoring.split, scoring.max_bytes)
+        translations, translate_reason = translate_pairs(session, pairs)
+        settings = decoding_of(session)
+        protocol = {
+            "split": scoring.split,
+            "tokenizer": session.model.tokenizer.name,
+            "documents": f"{len(pairs)} pairs, each alone",
+            "decoding": f"beam of {settings.beam_size}, length penalty {settings.length_penalty:g}",
+            "interval": "95 % bootstrap over pairs",
+        }
+        scores = translation_quality(translations, [target for _, target in pairs])
+        return TaskOutcome(
+            {**quality, **scores, "translated_pairs": len(pairs), "protocol": protocol},
+            {"score": score_reason, "translate": translate_reason},
+        )
+
+    def _reference_batches(self, session: Session, split: str, max_bytes: int, batch_size: int) -> ScoringBatches:
+        pairs = held_out_pairs(session.corpus, split, max_bytes)
+        encoder = PairEncoder.of(session)
+        sources, targets = encoder.encode([pair[0] for pair in pairs]), encoder.encode([pair[1] for pair in pairs])
+        batches = [
+            encoder.batch(sources[start : start + batch_size], targets[start : start + batch_size])
+            for start in range(0, len(pairs), batch_size)
+        ]
+        size = TextSize(sum(len(target.encode()) for _, target in pairs), sum(len(t.split()) for _, t in pairs))
+        return ScoringBatches(batches, scoring_work(session, batches, size), size)
+
+
+def held_out_pairs(source: TextSource, split: str, max_bytes: int) -> list[Pair]:
+    """The first pairs of a split, until their targets reach `max_bytes` UTF-8 bytes.
+
+    Raises:
+        UserError: If the split is empty.
+    """
+    pairs = require_pairs(parallel_corpus(source), split)
+    ends = np.cumsum([len(target.encode()) for _, target in pairs])
+    return list(pairs[: int(np.searchsorted(ends, max_bytes)) + 1])
+
+
+def decoding_of(session: Session) -> DecodingConfig:
+    """How translations are searched for: what the network was built with."""
+    assert isinstance(session.model.network, Translator)
+    return session.model.network.config.decoding
+
+
+def translate_pairs(session: Session, pairs: Sequence[Pair]) -> tuple[list[str], str]:
+    """Translate the sources, longest first; returns the translations in their order, and why the repeats stopped."""
+    network, encoder = session.model.network, PairEncoder.of(session)
+    assert isinstance(network, Translator)
+    sources = encoder.encode([source for source, _ in pairs])
+    order = sorted(range(len(pairs)), key=lambda number: -len(sources[number]))
+    size = session.config.batch_size
+    batches: list[Batch] = []
+    for start in range(0, len(order), size):
+        padded = encoder.source([sources[number] for number in order[start : start + size]])
+        batches.append(((padded,), torch.full((len(padded), 1), IGNORED)))
+    module = TranslationModule(network, session.model.tokenizer.separator_id, decoding_of(session))
+    rows, reason = translate_batches(session, module, batches)
+    texts = session.model.tokenizer.decode(rows)
+    by_number = dict(zip(order, texts, strict=True))
+    return [by_number[number] for number in range(len(pairs))], reason
+
+
+@dataclass(frozen=True)
+class PairEncoder:
+    """From sentences to padded ids.
+
+    Attributes:
+        session: Gives tokenizer and cache.
+        separator_id: Starts and ends a sentence.
+        padding_id: Fills the source.
+        longest: Tokens of a sentence at most, its end included; longer ones are cut.
+    """
+
+    session: Session
+    separator_id: int
+    padding_id: int
+    longest: int
+
+    @classmethod
+    def of(cls, session: Session) -> PairEncoder:
+        """Of a session's model."""
+        network = session.model.network
+        assert isinstance(network, Translator), "its option names this objective"
+        return cls(session, session.model.tokenizer.separator_id, network.padding_id, session.model.context_length - 1)
+
+    def rows(self, source: TextSource, split: str, session: Session) -> tuple[TokenRows, TokenRows]:
+        """Source and target ids of a split's pairs."""
+        pairs = require_pairs(parallel_corpus(source), split)
+        found = [
+            token_rows(
+                [pair[side] for pair in pairs],
+                f"{source.content_hash}:{split}:{side}",
+                session.model.tokenizer,
+                session.cache_dir,
+            )
+            for side in (0, 1)
+        ]
+        return found[0], found[1]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, cut to the longest."""
+        return [ids[: self.longest] for ids in self.session.model.tokenizer.encode(texts)]
+
+    def source(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Padded source ids (B, S), each ended by the separator."""
+        return self._padded([[*row, self.separator_id] for row in rows], self.padding_id)
+
+    def batch(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
+        """Source (B, S), target after the start token (B, T); and the targets (B, T), IGNORED after their end."""
+        given = self._padded([[self.separator_id, *row] for row in targets], self.padding_id)
+        wanted = self._padded([[*row, self.separator_id] for row in targets], IGNORED)
+        return (self.source(sources), given), wanted
+
+    @staticmethod
+    def _padded(rows: Sequence[Sequence[int]], padding: int) -> torch.Tensor:
+        longest = max(len(row) for row in rows)
+        return torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows])
+
+
+class PairBatches:
+    """Micro-batches of pairs of similar length, epoch after epoch.
+
+    Each epoch shuffles the pairs, sorts pools of them by length, and cuts these into batches whose padded tokens are at
+    most `micro_batch_size` times the mean; then it shuffles the batches.
+
+    Raises:
+        UserError: If no pair fits into the context.
+    """
+
+    def __init__(
+        self, pairs: tuple[TokenRows, TokenRows], encoder: PairEncoder, context: int, size: StepSize, session: Session
+    ) -> None:
+        self._pairs = pairs
+        self._encoder = encoder
+        # With the end of the source, and the start or end of the target.
+        lengths = np.stack([rows.lengths + 1 for rows in pairs])
+        fitting = np.flatnonzero((lengths.max(axis=0) <= context) & (lengths.min(axis=0) > 1))
+        if len(fitting) == 0:
+            raise UserError(
+                f"no pair of the training split fits into {context} tokens",
+                remedy="use a larger model.context_length or task.context",
+            )
+        wanted = size.steps * size.micro_batches
+        batches = _batches(lengths, fitting, size.micro_batch_size, session.config.seed)
+        self._rows = [next(batches) for _ in range(wanted)]
+        last = [(number + 1) % size.micro_batches == 0 for number in range(wanted)]
+        self._work = WorkSums(
+            [self._of(session, lengths[:, rows], ends) for rows, ends in zip(self._rows, last, strict=True)]
+        )
+
+    @staticmethod
+    def _of(session: Session, lengths: npt.NDArray[np.int64], ends_step: bool) -> Work:
+        """Work of a batch of pairs with these lengths (2, B); tokens are the target's, without padding."""
+        source, target = (int(side.max()) for side in lengths)
+        return Work(
+            iterations=int(ends_step),
+            samples=lengths.shape[1],
+            tokens=int(lengths[1].sum()),
+            flops=session.training_flops(lengths.shape[1], (source, target)),
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        sources, targets = self._pairs
+        rows = self._rows[index]
+        return self._encoder.batch([sources[row].tolist() for row in rows], [targets[row].tolist() for row in rows])
+
+    def work(self, first: int, last: int) -> Work:
+        """Work of the micro-batches from `first` on, before `last`."""
+        return self._work.between(first, last)
+
+
+def _batches(
+    lengths: npt.NDArray[np.int64], fitting: npt.NDArray[np.int64], batch_size: int, seed: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows of each batch, without end."""
+    generator = np.random.default_rng(seed)
+    longest = lengths.max(axis=0)
+    budget = batch_size * float(longest[fitting].mean())
+    while True:
+        shuffled = generator.permutation(fitting)
+        epoch: list[npt.NDArray[np.int64]] = []
+        for start in range(0, len(shuffled), POOL * batch_size):
+            pool = shuffled[start : start + POOL * batch_size]
+            epoch += _cut(pool[np.argsort(longest[pool], kind="stable")], longest, budget)
+        for number in generator.permutation(len(epoch)):
+            yield epoch[number]
+
+
+def _cut(rows: npt.NDArray[np.int64], longest: npt.NDArray[np.int64], budget: float) -> list[npt.NDArray[np.int64]]:
+    """Rows, from short to long, cut where the padded tokens would be more than the budget."""
+    batches, start = [], 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or (end + 1 - start) * longest[rows[end]] > budget:
+            batches.append(rows[start:end])
+            start = end
+    return batches

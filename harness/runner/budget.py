@@ -1,0 +1,70 @@
+"""What a training may spend before it ends: seconds, joules, tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from harness.config.task import StopConfig
+from harness.energy.figure import Method
+from harness.energy.meter import EnergyMeter
+from harness.errors import UserError
+from harness.runner.batches import StepSize, TrainingBatches
+from harness.runner.metering import MeteredTraining
+
+
+class Budget(pl.Callback):
+    """Ends the training at the step where its seconds or joules reach what it may spend.
+
+    Args:
+        stop: The limits.
+        metering: Knows what was spent.
+    """
+
+    def __init__(self, stop: StopConfig, metering: MeteredTraining) -> None:
+        self._stop = stop
+        self._metering = metering
+        self.stop_reason = ""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Compare what was spent with the limits, after each step."""
+        unlimited = self._stop.seconds is None and self._stop.joules is None
+        if unlimited or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        seconds, joules = self._metering.spent()
+        if self._stop.seconds is not None and seconds >= self._stop.seconds:
+            self.stop_reason = f"budget of {self._stop.seconds:g} s reached at step {trainer.global_step}"
+        elif self._stop.joules is not None and joules is not None and joules >= self._stop.joules:
+            self.stop_reason = f"budget of {self._stop.joules:g} J reached at step {trainer.global_step}"
+        if self.stop_reason:
+            trainer.should_stop = True
+
+
+def check_energy_budget(stop: StopConfig, meter: EnergyMeter) -> None:
+    """Check that a budget in joules can be kept.
+
+    Raises:
+        UserError: If no source gives energy.
+    """
+    methods = {source.method for source in meter.describe()}
+    if stop.joules is not None and methods <= {Method.UNAVAILABLE}:
+        raise UserError(
+            f"task.stop.joules={stop.joules:g}: this run has no source of energy",
+            remedy="use energy=auto or energy=modelled, or another of task.stop",
+        )
+
+
+def steps_of_budget(stop: StopConfig, batches: TrainingBatches, size: StepSize) -> int:
+    """Optimiser steps until the token budget is reached, or all."""
+    if stop.tokens is None:
+        return size.steps
+    low, high = 1, size.steps
+    while low < high:
+        middle = (low + high) // 2
+        tokens = batches.work(0, middle * size.micro_batches).tokens
+        enough = tokens is not None and tokens >= stop.tokens
+        low, high = (low, middle) if enough else (middle + 1, high)
+    return low
