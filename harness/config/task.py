@@ -76,9 +76,10 @@ class StopConfig:
 
 @option
 class ValidationConfig:
-    """How often quality is looked at during training, and on how much of the validation split."""
+    """How often quality is looked at during training, in steps or in tokens, and on how much of the validation split."""
 
     every: Count | None
+    every_tokens: Count | None
     max_bytes: Count
 
 
@@ -129,7 +130,10 @@ class TrainTaskConfig:
     checkpoint_every: Count | None
 
     def __post_init__(self) -> None:
-        if self.validation.every is None and (self.stop.quality is not None or self.stop.patience is not None):
+        often = self.validation.every or self.validation.every_tokens
+        if self.validation.every and self.validation.every_tokens:
+            raise ValueError("give validation.every in steps or validation.every_tokens, not both")
+        if often is None and (self.stop.quality is not None or self.stop.patience is not None):
             raise ValueError("stop.quality and stop.patience need validation.every: how often quality is looked at")
 
 

@@ -152,7 +152,7 @@ def _window_starts(length: int, context: int, stride: int) -> list[int]:
     return starts
 
 
-def training_offsets(stream: Ids, context: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
+def training_offsets(stream: Ids, context: int, samples: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
     """Random starts (samples,) of training blocks, with replacement.
 
     Raises:
@@ -163,4 +163,4 @@ def training_offsets(stream: Ids, context: int, samples: int, seed: int) -> npt.
             f"the training split has {len(stream)} tokens, fewer than one block of {context} and its target",
             remedy="give more text or a smaller task.context",
         )
-    return np.random.default_rng(seed).integers(0, len(stream) - context, size=samples)
+    return generator.integers(0, len(stream) - context, size=samples)

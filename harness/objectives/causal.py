@@ -102,7 +102,7 @@ def block_work(session: Session, context: int, size: StepSize) -> Work:
 
 
 class BlockBatches:
-    """Random blocks of a token stream, drawn with replacement.
+    """Random blocks of a token stream, drawn with replacement; those of a step depend on the seed and its number alone.
 
     Args:
         stream: Token ids (S,).
@@ -118,16 +118,24 @@ class BlockBatches:
     def __init__(self, stream: Ids, context: int, size: StepSize, seed: int, work: Work) -> None:
         self._stream = stream
         self._columns: npt.NDArray[np.int64] = np.arange(context + 1)
-        batches = size.steps * size.micro_batches
-        offsets = training_offsets(stream, context, batches * size.micro_batch_size, seed)
-        self._offsets = offsets.reshape(batches, size.micro_batch_size)
+        self._context = context
+        self._size = size
+        self._seed = seed
         self._work = size.repeated(work)
+        self._offsets(0)  # raises where the stream is too short
+
+    def _offsets(self, step: int) -> npt.NDArray[np.int64]:
+        """Where the blocks of a step begin (micro-batches, blocks)."""
+        size, generator = self._size, np.random.default_rng([self._seed, step])
+        samples = size.micro_batches * size.micro_batch_size
+        return training_offsets(self._stream, self._context, samples, generator).reshape(size.micro_batches, -1)
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return self._size.steps * self._size.micro_batches
 
     def __getitem__(self, index: int) -> Batch:
-        blocks = self._stream[self._offsets[index][:, None] + self._columns].astype(np.int64)
+        step, part = divmod(index, self._size.micro_batches)
+        blocks = self._stream[self._offsets(step)[part][:, None] + self._columns].astype(np.int64)
         ids = torch.from_numpy(blocks)
         return (ids[:, :-1],), ids[:, 1:]
 

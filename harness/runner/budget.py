@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import pytorch_lightning as pl
@@ -59,12 +60,15 @@ def check_energy_budget(stop: StopConfig, meter: EnergyMeter) -> None:
 
 def steps_of_budget(stop: StopConfig, batches: TrainingBatches, size: StepSize) -> int:
     """Optimiser steps until the token budget is reached, or all."""
-    if stop.tokens is None:
+    budget = stop.tokens
+    if budget is None:
         return size.steps
-    low, high = 1, size.steps
-    while low < high:
-        middle = (low + high) // 2
-        tokens = batches.work(0, middle * size.micro_batches).tokens
-        enough = tokens is not None and tokens >= stop.tokens
-        low, high = (low, middle) if enough else (middle + 1, high)
-    return low
+
+    def reached(steps: int) -> bool:
+        tokens = batches.work(0, steps * size.micro_batches).tokens
+        return tokens is not None and tokens >= budget
+
+    high = 1  # Doubled first: batches far beyond the budget need not be made.
+    while high < size.steps and not reached(high):
+        high = min(2 * high, size.steps)
+    return bisect_left(range(1, high), True, key=reached) + 1

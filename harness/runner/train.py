@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from harness.config.fingerprint import fingerprint
-from harness.config.task import TrainTaskConfig
+from harness.config.task import TrainTaskConfig, ValidationConfig
 from harness.errors import UserError
 from harness.metrics.efficiency import complete_sum, ratio
 from harness.models.checkpoint import save_checkpoint
@@ -159,7 +159,8 @@ class Training:
         task, session = self.task, self.session
         if self.resumed.path is not None:
             _put_before(session, self.resumed)
-        pauses = (task.validation.every, task.checkpoint_every)
+        every = validation_interval(task.validation, self.batches, self.size)
+        pauses = (every, task.checkpoint_every)
         metering = MeteredTraining(
             session.meter,
             session.config.protocol,
@@ -184,12 +185,12 @@ class Training:
         )
         loader = TrainLoader(self.batches, self.resumed.batches)
         self._compile(module)
-        trainer = self._trainer([ReportProgress("train", session.progress), metering, curve, budget, checkpoint])
+        trainer = self._trainer([ReportProgress("train", session.progress), metering, curve, budget, checkpoint], every)
         module.train()
         trainer.fit(
             module,
             loader,
-            validation if task.validation.every is not None else None,
+            validation if every is not None else None,
             ckpt_path=self.resumed.path,
             weights_only=True,
         )
@@ -221,8 +222,7 @@ class Training:
             with self.session.meter.window("compile"):
                 warm_compiled(module.network, self.batches[0][0], autocast)
 
-    def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
-        every = self.task.validation.every
+    def _trainer(self, callbacks: list[pl.Callback], every: int | None) -> pl.Trainer:
         options: dict[str, Any] = {} if every is None else {"val_check_interval": every * self.size.micro_batches}
         return self.session.trainer(
             callbacks,
@@ -240,6 +240,16 @@ class Training:
         windows = sum(window.phase == "train" and window.repeat is not None for window in self.session.meter.windows)
         wanted = self.session.config.protocol.min_repeats
         return f", which fill {windows} windows and not {wanted}: raise task.steps" if windows < wanted else ""
+
+
+def validation_interval(settings: ValidationConfig, batches: TrainingBatches, size: StepSize) -> int | None:
+    """Steps between validations; None for no validation."""
+    if settings.every_tokens is None:
+        return settings.every
+    sample = min(size.steps, 100)
+    tokens = batches.work(0, sample * size.micro_batches).tokens
+    assert tokens is not None, "every objective counts tokens"
+    return max(1, round(settings.every_tokens * sample / tokens))
 
 
 def _put_before(session: Session, resumed: Resumed) -> None:

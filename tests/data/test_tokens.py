@@ -65,11 +65,11 @@ def test_a_token_file_is_made_once_and_holds_the_stream(tmp_path):
 
 def test_training_blocks_stay_inside_the_stream():
     stream = np.arange(50)
-    offsets = training_offsets(stream, context=8, samples=2000, seed=1)
+    offsets = training_offsets(stream, context=8, samples=2000, generator=np.random.default_rng(1))
     assert offsets.min() == 0
     assert offsets.max() == 50 - 8 - 1
     with pytest.raises(UserError, match="has 9 tokens, fewer than one block of 8"):
-        training_offsets(stream[:9], context=8, samples=1, seed=0)
+        training_offsets(stream[:9], context=8, samples=1, generator=np.random.default_rng(0))
 
 
 def test_gpt2_ids_are_those_of_gpt2():

@@ -14,11 +14,14 @@ from harness.data.leaks import words
 from harness.errors import UserError
 from harness.models.gpt import GPT
 from harness.runner.adapt import add_adapters, freeze, merge_adapters, recompute_activations, trains_all
+from harness.runner.batches import StepSize
+from harness.runner.budget import steps_of_budget
 from harness.runner.checkpoint import FILE, INTERRUPTED
 from harness.runner.curve import CurvePoint, missed_target, stop_reason, to_target
 from harness.runner.metering import MeteredTraining
 from harness.runner.module import LanguageModule
 from harness.runner.outcome import run_folder
+from harness.runner.train import validation_interval
 from tests.runner.test_run import run
 
 STOP = StopConfig(tokens=None, seconds=None, joules=None, metric="perplexity", quality=20.0, patience=None)
@@ -437,3 +440,38 @@ def test_windows_are_cut_at_pauses_and_absorb_what_is_left(monkeypatch):
         ("train", 4, 5),
         ("train", 5, 4),
     ]
+
+
+class Counting:
+    """Micro-batches of 10 tokens, which remembers how many were asked for."""
+
+    def __init__(self):
+        self.furthest = 0
+
+    def __len__(self):
+        return 200_000
+
+    def work(self, first, last):
+        from harness.energy.meter import Work
+
+        self.furthest = max(self.furthest, last)
+        return Work(tokens=10 * (last - first))
+
+
+@pytest.mark.parametrize(("tokens", "steps"), [(None, 100_000), (1, 1), (20, 1), (21, 2), (999, 50), (10**9, 100_000)])
+def test_steps_of_a_budget_of_tokens_by_hand(tokens, steps):
+    batches, size = Counting(), StepSize(steps=100_000, micro_batch_size=1, micro_batches=2)
+    assert steps_of_budget(replace(STOP, tokens=tokens), batches, size) == steps
+    assert tokens is None or batches.furthest <= min(4 * steps, 200_000)
+
+
+def test_validations_every_so_many_tokens():
+    settings = compose_cell(["task=train", "task.validation.every_tokens=1010"]).config.task.validation
+    size = StepSize(steps=100_000, micro_batch_size=1, micro_batches=2)
+    assert validation_interval(settings, Counting(), size) == 50  # steps of 20 tokens
+    assert validation_interval(replace(settings, every_tokens=None, every=7), Counting(), size) == 7
+
+
+def test_validations_are_counted_in_one_way(train_tiny):
+    with pytest.raises(UserError, match="not both"):
+        compose_cell([*train_tiny, "task.validation.every=3", "task.validation.every_tokens=3"])
