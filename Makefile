@@ -44,6 +44,8 @@ paper: $(READY) ## tables and figures of the committed reference results
 
 bench: $(READY) ## what the harness itself costs
 	$(BIN)/python -m bench.overhead
+	$(BIN)/python -m bench.training_step
+	$(BIN)/python -m bench.compilation
 
 clean: ## remove the environment and the caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build

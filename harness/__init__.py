@@ -2,14 +2,15 @@
 
 The data flows one way, and every box is a folder or a file of this package:
 
-    conf/ -> config -> models, data -> runner -> metrics -> record -> results/<study>/<run_id>/
-                                         ^
-                                       energy: the meter's windows around every measured stretch
+    conf/ -> config -> models, data -> objectives -> runner -> metrics -> record -> results/<study>/<run_id>/
+                                                       ^
+                                                     energy: the meter's windows around every measured stretch
 
     results/ -> report/collect -> stats -> report/tables, report/figures
 
 * `config`: Hydra composes conf/, and the result is validated once into frozen dataclasses.
-* `models`, `data`: what an option names, loaded behind two small interfaces, `LoadedModel` and `Corpus`.
+* `models`, `data`: what an option names, loaded behind two small interfaces, `LoadedModel` and `TextSource`.
+* `objectives`: what a model learns and is scored by: the next token, masked tokens, translations.
 * `runner`: one run is `runner/run.py`; `score.py` and `train.py` are its tasks, on a Lightning Trainer.
 * `energy`: sources of energy figures behind one protocol, and the meter that puts windows around work.
 * `metrics`, `stats`: pure functions; `metrics/registry.py` names every column.

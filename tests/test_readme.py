@@ -15,7 +15,9 @@ from harness.config.compose import compose_grid, config_dir
 
 ROOT = config_dir().parent
 BLOCKS = re.findall(
-    r"```sh\n(.*?)```", (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
+    r"```sh\n(.*?)```",
+    "".join((ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md", "docs/training.md")),
+    re.DOTALL,
 )
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 SHORT = [
@@ -61,6 +63,10 @@ def test_commands_run(command, workplace):
         assert main(shortened(shlex.split(earlier)[1:])) == 0
         assert main(words) == 0
         assert list(Path("results", words[1], "figures").glob("*.pdf"))
+    elif any(word.startswith("task.distillation.teacher") for word in words):
+        earlier = next(c for c in COMMANDS if "study=teachers" in c)
+        assert main(shortened(shlex.split(earlier)[1:])) == 0
+        assert main(shortened(words)) == 0
     elif words[0] in ("run", "sweep"):
         assert main(shortened(words)) == 0
     else:
@@ -129,6 +135,6 @@ def test_the_options_that_the_readme_lists_are_those_of_conf():
     for group, options in re.findall(
         r"^\| `([a-z]+)[@a-z.]*` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
     ):
-        listed = set(re.findall(r"`([a-z0-9.-]+)`", options))
+        listed = set(re.findall(r"`([a-z0-9_.-]+)`", options))
         there = {path.stem for path in (config_dir() / group).glob("*.yaml") if not path.stem.startswith("_")}
         assert listed == there, group

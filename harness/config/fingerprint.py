@@ -11,8 +11,8 @@ from typing import Any
 from harness.config.compose import resolved_config
 from harness.config.schema import Config
 
-# The study's name and the folders say where a result goes, not what it is.
-_NOT_IDENTITY = ("study", "paths")
+# The study's name and the folders say where a result goes, not what it is; a logger only watches.
+_NOT_IDENTITY = ("study", "paths", "logger")
 
 
 def content_hash(container: Mapping[str, Any]) -> str:

@@ -74,6 +74,7 @@ class GPTConfig:
     kind: Literal["gpt"]
     implementation: ClassVar[str] = "harness.models.gpt:build"
     pretrained: ClassVar[bool] = False
+    several_devices: ClassVar[bool] = True
     name: str
     n_layer: Count
     n_head: Count
@@ -106,6 +107,7 @@ class BertConfig:
     kind: Literal["bert"]
     implementation: ClassVar[str] = "harness.models.bert:build"
     pretrained: ClassVar[bool] = False
+    several_devices: ClassVar[bool] = True
     name: str
     n_layer: Count
     n_head: Count
@@ -140,6 +142,7 @@ class TranslatorConfig:
     kind: Literal["transformer"]
     implementation: ClassVar[str] = "harness.models.translator:build"
     pretrained: ClassVar[bool] = False
+    several_devices: ClassVar[bool] = False
     name: str
     n_layer: Count
     n_head: Count
@@ -167,6 +170,7 @@ class CheckpointModelConfig:
     kind: Literal["checkpoint"]
     implementation: ClassVar[str] = "harness.models.checkpoint:load_checkpoint"
     pretrained: ClassVar[bool] = True
+    several_devices: ClassVar[bool] = True
     name: str
     path: str
 
@@ -184,6 +188,7 @@ class PackagedGGUFConfig:
     implementation: ClassVar[str] = "harness.models.gguf:load_packaged"
     preflight: ClassVar[str] = "harness.models.checks:check_packaged"
     pretrained: ClassVar[bool] = True
+    several_devices: ClassVar[bool] = True
     name: str
     package: str
     file: str
@@ -199,15 +204,17 @@ class PackagedGGUFConfig:
 
 @option
 class HubModelConfig:
-    """A causal language model on the Hugging Face hub."""
+    """A causal or masked language model on the Hugging Face hub."""
 
     kind: Literal["hub"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_hub"
     pretrained: ClassVar[bool] = True
+    several_devices: ClassVar[bool] = True
     name: str
     id: str
     revision: str
     trust_remote_code: bool
+    learns: Literal["causal", "masked"]
 
     @property
     def label(self) -> str:
@@ -217,15 +224,17 @@ class HubModelConfig:
 
 @option
 class LocalModelConfig:
-    """A causal language model in a local folder, as `save_pretrained` writes it."""
+    """A causal or masked language model in a local folder, as `save_pretrained` writes it."""
 
     kind: Literal["local"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_local"
     preflight: ClassVar[str] = "harness.models.checks:check_local"
     pretrained: ClassVar[bool] = True
+    several_devices: ClassVar[bool] = True
     name: str
     path: str
     trust_remote_code: bool
+    learns: Literal["causal", "masked"]
 
     @property
     def label(self) -> str:

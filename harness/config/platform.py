@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -53,6 +53,22 @@ class EnergyConfig:
     cpu_model: bool
     wall_meter_csv: str | None
     wall_meter_accuracy: Fraction
+
+
+@option
+class LoggerConfig:
+    """A logger of Lightning's that shows a training to those who watch it; no part of a cell's identity.
+
+    `run_folder` and `run_name` name the arguments that say where it writes and what its run is called, if it has them.
+    """
+
+    preflight: ClassVar[str] = "harness.runner.loggers:check_logger"
+    name: str
+    target: str | None
+    requirement: str | None
+    run_folder: str | None
+    run_name: str | None
+    options: dict[str, str | int | float | bool | None]
 
 
 @option

@@ -9,11 +9,11 @@ from pydantic import Field
 from harness.config.base import Count, option
 from harness.config.data import DataConfig
 from harness.config.model import ModelConfig
-from harness.config.platform import EnergyConfig, HardwareConfig, PrecisionConfig, ProtocolConfig
+from harness.config.platform import EnergyConfig, HardwareConfig, LoggerConfig, PrecisionConfig, ProtocolConfig
 from harness.config.task import TaskConfig
 
 # Groups of conf/ whose chosen option's name is written into the option itself.
-GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol")
+GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol", "logger")
 
 StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -38,6 +38,7 @@ class Config:
     hardware: HardwareConfig
     energy: EnergyConfig
     protocol: ProtocolConfig
+    logger: LoggerConfig
     batch_size: Count
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     paths: Paths

@@ -34,6 +34,7 @@ class ScoreTaskConfig:
     kind: Literal["score"]
     implementation: ClassVar[str] = "harness.runner.score:run_score"
     main_phase: ClassVar[str] = "score"
+    several_devices: ClassVar[bool] = False
     name: str
     scoring: ScoringConfig
 
@@ -76,7 +77,7 @@ class StopConfig:
 
 @option
 class ValidationConfig:
-    """How often quality is looked at during training, in steps or in tokens, and on how much of the validation split."""
+    """How often quality is looked at during training, in steps or tokens, and on how much of the validation split."""
 
     every: Count | None
     every_tokens: Count | None
@@ -112,6 +113,7 @@ class TrainTaskConfig:
     kind: Literal["train"]
     implementation: ClassVar[str] = "harness.runner.train:run_train"
     main_phase: ClassVar[str] = "train"
+    several_devices: ClassVar[bool] = True
     name: str
     steps: Count
     context: Count | None

@@ -73,7 +73,10 @@ class Window:
 
 @dataclass
 class OpenWindow:
-    """A window that has begun. `work` is filled in by whoever does the work."""
+    """A window that has begun. `work` is filled in by whoever does the work.
+
+    A `segment` is part of a repeat that pauses cut into several windows: it may be shorter than a repeat must be.
+    """
 
     phase: str
     repeat: int | None
@@ -83,6 +86,7 @@ class OpenWindow:
     states: list[Any]
     label: str = ""
     work: Work = field(default_factory=Work)
+    segment: bool = False
 
 
 class EnergyMeter:
@@ -153,7 +157,7 @@ class EnergyMeter:
         duration = ended - window.started
         if not ok:
             yield "interrupted"
-        if window.repeat is not None and duration < self._limits.shortest_s:
+        if window.repeat is not None and not window.segment and duration < self._limits.shortest_s:
             yield "window_too_short"
         if foreign_cpu_s > self._limits.foreign_cpu_share * duration * (os.cpu_count() or 1):
             yield "contended_host"

@@ -249,6 +249,8 @@ METRICS = (
     Metric("translate_joules_per_token", "summary.phases.translate.joules_per_token", "Energy per translated token", "Energy of translating over output tokens.", _ENERGY, "mJ/token", 1e3, better="lower"),
     Metric("translate_joules_per_sample", "summary.phases.translate.joules_per_sample", "Energy per translation", "Energy of translating over sentences.", unit="J", better="lower"),
     Metric("translate_tokens_per_second", "summary.phases.translate.tokens_per_second", "Translation throughput", "Output tokens over seconds.", unit="tokens/s", better="higher"),
+    Metric("token_budget", "config.task.stop.tokens", "Token budget", "Tokens after which training ends; empty without one.", unit="M tokens", scale=1e-6),
+    Metric("distillation_weight", "model.distillation_weight", "Teacher's weight", "Share of the training loss that is the divergence from the teacher; 0 without one.", unit="of the loss from a teacher"),
     Metric("teacher", "model.teacher", "Teacher", "Run whose model was the teacher."),
     Metric("teacher_energy_j", "model.teacher_energy_j", "Teacher's training energy", "That of the run that trained the teacher; no part of this training's.", unit="J"),
     Metric(

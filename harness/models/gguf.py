@@ -11,7 +11,7 @@ from harness.config.model import PackagedGGUFConfig
 from harness.data.cache import atomic_path
 from harness.data.corpora import package_file
 from harness.data.corpus import TextSource
-from harness.models.huggingface import file_hash, load_folder, with_provenance
+from harness.models.huggingface import FAMILIES, file_hash, load_folder, with_provenance
 from harness.models.loaded import LoadedModel
 
 
@@ -28,7 +28,7 @@ def load_packaged(config: PackagedGGUFConfig, source: TextSource, cache_dir: Pat
         with atomic_path(folder) as temporary:
             dequantise(file, temporary)
     return with_provenance(
-        load_folder(str(folder), dtype, remote_code=False),
+        load_folder(str(folder), dtype, remote_code=False, family=FAMILIES["causal"]),
         source=f"{config.file} of package {config.requirement}",
         weights_sha256=digest,
         license=config.license,

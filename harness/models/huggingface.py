@@ -1,17 +1,17 @@
-"""Causal language models in Hugging Face's format: by hub id, or from a local folder."""
+"""Causal and masked language models in Hugging Face's format: by hub id, or from a local folder."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from harness.config.model import HubModelConfig, LocalModelConfig
 from harness.data.corpus import TextSource
@@ -24,16 +24,45 @@ from harness.models.loaded import LoadedModel, count_parameters
 transformers.utils.logging.disable_progress_bar()
 
 
-class CausalLM(nn.Module):
-    """A Hugging Face causal model as a map from token ids to logits, without a key-value cache."""
+@dataclass(frozen=True)
+class Family:
+    """What a model of the Hugging Face format learns.
 
-    def __init__(self, model: Any) -> None:
+    Attributes:
+        loader: The library's class that reads it.
+        options: Passed to its forward pass.
+        objective: Ours.
+        masked: Whether it has a mask token.
+    """
+
+    loader: Any
+    options: Mapping[str, Any]
+    objective: str
+    masked: bool
+
+
+FAMILIES = {
+    "causal": Family(AutoModelForCausalLM, {"use_cache": False}, "harness.objectives.causal:CausalObjective", False),
+    "masked": Family(AutoModelForMaskedLM, {}, "harness.objectives.masked:MaskedObjective", True),
+}
+
+
+class LogitsOf(nn.Module):
+    """A Hugging Face model as a map from token ids to logits, without a key-value cache.
+
+    Args:
+        model: The model.
+        options: Passed to its forward pass.
+    """
+
+    def __init__(self, model: Any, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.model = model
+        self._options = dict(options)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Token ids (B, T) to logits (B, T, V)."""
-        logits: Tensor = self.model(input_ids=ids_BT, use_cache=False).logits
+        logits: Tensor = self.model(input_ids=ids_BT, **self._options).logits
         return logits
 
 
@@ -41,13 +70,13 @@ def load_hub(config: HubModelConfig, source: TextSource, cache_dir: Path, dtype:
     """A model of the hub at a revision; the commit behind it is recorded.
 
     Raises:
-        UserError: If it cannot be had: no network, no such repository, or not a causal language model.
+        UserError: If it cannot be had: no network, no such repository, or not such a model.
     """
     try:
         description = AutoConfig.from_pretrained(
             config.id, revision=config.revision, trust_remote_code=config.trust_remote_code
         )
-        loaded = load_folder(config.id, dtype, config.trust_remote_code, config.revision)
+        loaded = load_folder(config.id, dtype, config.trust_remote_code, FAMILIES[config.learns], config.revision)
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.id={config.id} (revision {config.revision}) could not be loaded: {str(error).splitlines()[0]}",
@@ -67,7 +96,7 @@ def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dt
     """
     folder = model_folder(config.path)
     try:
-        loaded = load_folder(str(folder), dtype, config.trust_remote_code)
+        loaded = load_folder(str(folder), dtype, config.trust_remote_code, FAMILIES[config.learns])
     except (OSError, ValueError) as error:
         raise UserError(f"model.path={config.path} could not be loaded: {str(error).splitlines()[0]}") from error
     digest = file_hash(sorted(folder.glob("*.safetensors")))
@@ -86,38 +115,48 @@ def file_hash(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def load_folder(name: str, dtype: torch.dtype, remote_code: bool, revision: str | None = None) -> LoadedModel:
-    """Weights in `dtype`, and the tokenizer, from a folder or a hub id; only safetensors are read."""
+def load_folder(
+    name: str, dtype: torch.dtype, remote_code: bool, family: Family, revision: str | None = None
+) -> LoadedModel:
+    """Weights in `dtype`, and the tokenizer, from a folder or a hub id; only safetensors are read.
+
+    Raises:
+        UserError: If a masked language model's tokenizer has no mask, or the tokenizer does not fit the model.
+    """
     options: dict[str, Any] = {"trust_remote_code": remote_code}
     if revision is not None:
         options["revision"] = revision
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
+    model = family.loader.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
     model.eval()
-    tokenizer = wrap_tokenizer(
-        AutoTokenizer.from_pretrained(name, **options), model.config.vocab_size, model.config.model_type
-    )
+    given = AutoTokenizer.from_pretrained(name, **options)
+    if family.masked and given.mask_token_id is None:
+        raise UserError(f"{name}: its tokenizer has no mask token", remedy="use model.learns=causal")
+    tokenizer = wrap_tokenizer(given, model.config.vocab_size, model.config.model_type)
     embeddings = _embedding_sizes(model)
     parameters = count_parameters(model)
     return LoadedModel(
-        network=CausalLM(model),
+        network=LogitsOf(model, family.options),
         tokenizer=tokenizer,
         context_length=int(getattr(model.config, "max_position_embeddings", 0) or 1024),
         shape=_shape(model, parameters, embeddings),
         num_parameters=parameters,
         num_parameters_non_embedding=parameters - sum(embeddings.values()),
         provenance={"tokenizer": tokenizer.name},
+        objective=family.objective,
+        mask_id=given.mask_token_id if family.masked else None,
     )
 
 
 def wrap_tokenizer(tokenizer: Any, vocab_size: int, family: str) -> TextTokenizer:
-    """A Hugging Face tokenizer behind our interface; documents are separated by BOS, or EOS where there is no BOS.
+    """A Hugging Face tokenizer behind our interface; documents are separated by BOS, EOS or SEP, the first that it has.
 
     Raises:
-        UserError: If it has neither, or more ids than the model has embeddings.
+        UserError: If it has none of them, or more ids than the model has embeddings.
     """
-    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.sep_token_id)
+    separator = next((token for token in candidates if token is not None), None)
     if separator is None:
-        raise UserError("the model's tokenizer has neither a BOS nor an EOS token to separate documents")
+        raise UserError("the model's tokenizer has no BOS, EOS or SEP token to separate documents")
     if len(tokenizer) > vocab_size:
         raise UserError(f"the tokenizer has {len(tokenizer)} ids and the model's embedding only {vocab_size}")
 

@@ -103,13 +103,14 @@ class Masking:
         return cls(tokenizer.vocab_size, tokenizer.separator_id, mask_id)
 
     def draw(self, ids: Array, generator: np.random.Generator) -> tuple[Array, Array]:
-        """Inputs and targets for blocks (B, T); at least one token is predicted.
+        """Inputs and targets for blocks (B, T); at least one token of each is predicted.
 
         Returns:
             Inputs (B, T), and targets (B, T) that are IGNORED where nothing is predicted.
         """
         draws = np.where(ids == self.separator_id, 1.0, generator.random(ids.shape))
-        predicted = (draws < PREDICTED) | (draws == draws.min())
+        predicted = (draws < PREDICTED) | (draws == draws.min(axis=1, keepdims=True))
+        predicted &= ids != self.separator_id
         kind = generator.random(ids.shape)
         random_ids = generator.integers(self._vocab_size, size=ids.shape)
         replaced = np.where(kind < MASKED, self.mask_id, np.where(kind < MASKED + REPLACED, random_ids, ids))

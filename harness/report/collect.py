@@ -22,11 +22,13 @@ class Collected:
         runs: One row a run, one column a metric.
         records: The records themselves, by run id.
         left_out: Folders whose record could not be read, and why.
+        curves: Quality curves, by run id.
     """
 
     runs: pd.DataFrame
     records: dict[str, dict[str, Any]]
     left_out: dict[str, str]
+    curves: dict[str, pd.DataFrame]
 
 
 def collect(study: Path) -> Collected:
@@ -50,7 +52,9 @@ def collect(study: Path) -> Collected:
     if not records:
         raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
     runs = pd.DataFrame([row(record) for record in records.values()], columns=[metric.name for metric in METRICS])
-    return Collected(with_ratios(runs), records, left_out)
+    paths = {run_id: study / run_id / "curve.parquet" for run_id in records}
+    curves = {run_id: pd.read_parquet(path) for run_id, path in paths.items() if path.is_file()}
+    return Collected(with_ratios(runs), records, left_out, curves)
 
 
 # Runs that agree in all of these differ in nothing that would not cancel in the ratio of their energies.

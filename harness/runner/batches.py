@@ -144,11 +144,13 @@ class TrainLoader:
     Args:
         batches: All of the training.
         start: The first to serve: where an interrupted training goes on.
+        share: Number of this process, and of processes: each serves its rows of every micro-batch.
     """
 
-    def __init__(self, batches: TrainingBatches, start: int = 0) -> None:
+    def __init__(self, batches: TrainingBatches, start: int = 0, share: tuple[int, int] = (0, 1)) -> None:
         self._batches = batches
         self._start = start
+        self._rows = slice(share[0], None, share[1])
         self.wait_s = 0.0
 
     def __len__(self) -> int:
@@ -157,7 +159,8 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         for index in range(self._start, len(self._batches)):
             asked = time.perf_counter()
-            batch = self._batches[index]
+            inputs, targets = self._batches[index]
+            batch = tuple(tensor[self._rows] for tensor in inputs), targets[self._rows]
             self.wait_s += time.perf_counter() - asked
             yield batch
 

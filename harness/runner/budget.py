@@ -36,10 +36,12 @@ class Budget(pl.Callback):
         if unlimited or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         seconds, joules = self._metering.spent()
+        reason = ""
         if self._stop.seconds is not None and seconds >= self._stop.seconds:
-            self.stop_reason = f"budget of {self._stop.seconds:g} s reached at step {trainer.global_step}"
+            reason = f"budget of {self._stop.seconds:g} s reached at step {trainer.global_step}"
         elif self._stop.joules is not None and joules is not None and joules >= self._stop.joules:
-            self.stop_reason = f"budget of {self._stop.joules:g} J reached at step {trainer.global_step}"
+            reason = f"budget of {self._stop.joules:g} J reached at step {trainer.global_step}"
+        self.stop_reason = trainer.strategy.broadcast(reason)  # Only the first process reads energy.
         if self.stop_reason:
             trainer.should_stop = True
 

@@ -115,9 +115,12 @@ class TrainingCheckpoint(pl.Callback):
         if not due or batch_idx % trainer.accumulate_grad_batches or batch_idx == self._resumed.batches:
             return
         with self._metering.paused("checkpoint"):
-            with atomic_path(self._folder / FILE) as temporary:
-                trainer.save_checkpoint(temporary)
-            (self._folder / INTERRUPTED).unlink(missing_ok=True)
+            if trainer.is_global_zero:
+                with atomic_path(self._folder / FILE) as temporary:
+                    trainer.save_checkpoint(temporary)
+                (self._folder / INTERRUPTED).unlink(missing_ok=True)
+            else:
+                trainer.save_checkpoint(self._folder / FILE)  # It takes part, and the first process writes.
         self._saved_windows = len(self._meter.windows)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -131,7 +134,7 @@ class TrainingCheckpoint(pl.Callback):
             "fingerprint": self._fingerprint,
             "batches": self._metering.batches_done,
             "windows": [window_state(window) for window in self._meter.windows],
-            "losses": [*self._resumed.losses, *(float(loss) for loss in module.losses)],
+            "losses": [*self._resumed.losses, *(float(loss) for loss in module.mean_losses())],
             "points": [asdict(point) for point in self._curve.points],
             "lost": [dict(lost) for lost in self._resumed.lost],
             "random": _random_state(),
@@ -148,7 +151,7 @@ class TrainingCheckpoint(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         """Note what was spent since the last checkpoint: it will be done again."""
-        if not (self._folder / FILE).is_file():
+        if not (trainer.is_global_zero and (self._folder / FILE).is_file()):
             return
         lost = training_windows(self._meter.windows[self._saved_windows :])
         energies = [window.energy.value_j for window in lost]

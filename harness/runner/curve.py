@@ -47,26 +47,28 @@ class QualityCurve(pl.Callback):
 
     Args:
         meter: Whose training windows count.
-        batches: The validation text.
+        batches: The validation text; None where there are no validations.
         work: Work of the micro-batches from a first on, before a last.
         metering: Knows how many were done.
         stop: The target and the patience.
+        points: From before an interruption.
     """
 
     def __init__(
         self,
         meter: EnergyMeter,
-        batches: ScoringBatches,
+        batches: ScoringBatches | None,
         work: Callable[[int, int], Work],
         metering: MeteredTraining,
         stop: StopConfig,
+        points: Sequence[CurvePoint] = (),
     ) -> None:
         self._meter = meter
         self._batches = batches
         self._work = work
         self._metering = metering
         self._stop = stop
-        self.points: list[CurvePoint] = []
+        self.points = list(points)
         self.stop_reason = ""
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -77,13 +79,14 @@ class QualityCurve(pl.Callback):
         numbers = {f"validation/{name}": value for name, value in asdict(point).items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics(numbers, step=trainer.global_step)
-        self.stop_reason = stop_reason(self.points, self._stop)
+        self.stop_reason = trainer.strategy.broadcast(stop_reason(self.points, self._stop))
         if self.stop_reason:
             trainer.should_stop = True
 
     def _point(self, step: int, nats: list[float]) -> CurvePoint:
         windows = training_windows(self._meter.windows)
         done = self._work(0, self._metering.batches_done)
+        assert self._batches is not None, "a validation had a text"
         total, size = sum(nats), self._batches.size
         return CurvePoint(
             step=step,

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from harness.config.platform import ProtocolConfig
 from harness.energy.callback import WindowCallback
 from harness.energy.meter import EnergyMeter, OpenWindow, Window, Work
+from harness.energy.segments import without_short_repeats
 from harness.metrics.efficiency import complete_sum, ratio
 
 Progress = Callable[[str, int, int | None], None]
@@ -74,14 +75,14 @@ class MeteredEvaluation(WindowCallback):
 class MeteredTraining(WindowCallback):
     """Windows of whole steps over a training: warm-up first, then measured repeats of at least the protocol's length.
 
-    What is no training, such as a validation, pauses it: the window closes before, and the next opens after.
+    What is no training, such as a validation, pauses it: the window closes before, and another of the same repeat opens
+    after. Steps that would not fill a further repeat belong to the last one.
 
     Args:
         meter: The run's meter.
         protocol: Warm-up and window length.
         work: Work of the micro-batches from a first on, before a last.
         accumulate: Micro-batches of a step.
-        pauses: Every how many steps something else comes in between.
         start: Micro-batches that were done before an interruption.
         repeats: Repeats that were measured before it; it is warmed up again.
     """
@@ -92,7 +93,6 @@ class MeteredTraining(WindowCallback):
         protocol: ProtocolConfig,
         work: Callable[[int, int], Work],
         accumulate: int = 1,
-        pauses: Sequence[int | None] = (),
         start: int = 0,
         repeats: int = 0,
     ) -> None:
@@ -100,11 +100,12 @@ class MeteredTraining(WindowCallback):
         self._protocol = protocol
         self._work = work
         self._accumulate = accumulate
-        self._pauses = [every for every in pauses if every is not None]
-        self._opened_at = 0.0
-        self._first = start
-        self._repeat = repeats + 1
         self._warm = False
+        self._repeat = repeats + 1  # the next, or the one that is being measured
+        self._repeat_first = start  # its first micro-batch
+        self._earlier_s = 0.0  # its seconds before the last pause
+        self._window_first = start  # first micro-batch of the open window
+        self._opened_at = 0.0
         self.batches_done = start
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -114,19 +115,16 @@ class MeteredTraining(WindowCallback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count; where the window is complete and the steps up to the next pause fill another, begin the next."""
+        """Count; where the repeat is complete and the steps that are left fill another, begin the next."""
         self.batches_done = batch_idx + 1
         if self.batches_done % self._accumulate:
             return
-        self._window.work = self._work(self._first, self.batches_done)
-        steps = (self.batches_done - self._first) // self._accumulate
-        if self._complete() and self._steps_left(trainer) >= (steps if self._warm else 1):
+        self._window.work = self._work(self._window_first, self.batches_done)
+        left = trainer.max_steps - self.batches_done // self._accumulate
+        if self._complete() and left >= (self._steps() if self._warm else 1):
             self._end()
+            self._next()
             self._begin()
-
-    def _steps_left(self, trainer: pl.Trainer) -> int:
-        step = self.batches_done // self._accumulate
-        return min([trainer.max_steps - step, *(every - step % every for every in self._pauses)])
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Pause for a validation."""
@@ -147,8 +145,10 @@ class MeteredTraining(WindowCallback):
         self._begin()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Close the last window."""
+        """Close the last window; its repeat is none if it is shorter than the protocol's."""
         self._end()
+        windows = self.meter_in_use.windows
+        windows[:] = without_short_repeats(windows, "train", self._protocol.window_s)
 
     def spent(self) -> tuple[float, float | None]:
         """Seconds and joules of training so far; those of the open window at the mean power of those closed."""
@@ -162,28 +162,32 @@ class MeteredTraining(WindowCallback):
     def _begin(self) -> None:
         phase, repeat = ("train", self._repeat) if self._warm else ("warmup", None)
         self._window = self.open_window("steps", phase, repeat, TRAINING)
-        self._first = self.batches_done
-        self._window.work = self._work(self._first, self._first)
+        self._window.segment = True
+        self._window_first = self.batches_done
+        self._window.work = self._work(self._window_first, self._window_first)
         self._opened_at = time.perf_counter()
 
     def _end(self) -> None:
-        """Close the window. It is no repeat if it is shorter than the protocol's, and nothing without a step."""
-        if self.batches_done == self._first:
+        """Close the window; one without a step is dropped."""
+        if self.batches_done == self._window_first:
             self.drop_window("steps")
             return
-        if not self._complete():
-            self._window.repeat = None
-        elif self._warm:
-            self._repeat += 1
-        else:
-            self._warm = True
+        self._earlier_s += time.perf_counter() - self._opened_at
         self.close_window("steps")
 
+    def _next(self) -> None:
+        """What is measured next: the first repeat after the warm-up, or the repeat after this one."""
+        self._repeat, self._warm = (self._repeat + 1 if self._warm else self._repeat), True
+        self._repeat_first, self._earlier_s = self.batches_done, 0.0
+
+    def _steps(self) -> int:
+        """Steps of the warm-up or the repeat so far."""
+        return (self.batches_done - self._repeat_first) // self._accumulate
+
     def _complete(self) -> bool:
-        elapsed = time.perf_counter() - self._opened_at
+        elapsed = self._earlier_s + time.perf_counter() - self._opened_at
         if not self._warm:
-            steps = (self.batches_done - self._first) // self._accumulate
-            return steps >= self._protocol.warmup_iterations and elapsed >= self._protocol.warmup_s
+            return self._steps() >= self._protocol.warmup_iterations and elapsed >= self._protocol.warmup_s
         return elapsed >= self._protocol.window_s
 
 

@@ -49,6 +49,8 @@ class LanguageModule(pl.LightningModule):
         inputs, _ = batch
         loss = self._loss(self.network(*inputs), batch)
         self.losses.append(loss.detach())
+        if self.trainer.loggers:
+            self.log("training/loss", loss)
         return loss
 
     def test_step(self, batch: Batch, index: int) -> None:
@@ -62,6 +64,16 @@ class LanguageModule(pl.LightningModule):
 
     validation_step = test_step
     on_validation_start = on_test_start
+
+    def on_train_end(self) -> None:
+        """Where several processes train, their mean is the loss of a batch."""
+        self.losses = self.mean_losses()
+
+    def mean_losses(self) -> list[Tensor]:
+        """The loss of each micro-batch so far, over all processes that train."""
+        if self.trainer.world_size == 1 or not self.losses:
+            return self.losses
+        return list(self.trainer.strategy.reduce(torch.stack(self.losses), reduce_op="mean"))
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -8,21 +8,24 @@ from pathlib import Path
 import torch
 
 from harness.config.platform import HardwareConfig, PrecisionConfig
+from harness.config.schema import Config
 from harness.energy.host import cpu_name
 from harness.errors import Unsupported
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def require_supported(precision: PrecisionConfig, hardware: HardwareConfig) -> None:
-    """Check that this machine has the device, and that the device has the precision.
+def require_supported(config: Config) -> None:
+    """Check that this machine has the devices, that these have the precision, and that the task uses as many.
 
     Raises:
         Unsupported: If not, with the reason.
     """
-    if hardware.devices != 1:
+    precision, hardware = config.precision, config.hardware
+    if hardware.devices != 1 and not (config.task.several_devices and config.model.several_devices):
         raise Unsupported(
-            f"hardware.devices={hardware.devices}: a run uses one device", remedy="use hardware.devices=1"
+            f"hardware.devices={hardware.devices}: task={config.task.name} of {config.model.label} uses one device",
+            remedy="use hardware.devices=1; several devices train language models",
         )
     if hardware.accelerator == "cuda":
         _require_cuda(precision, hardware)

@@ -20,7 +20,7 @@ def check_cells(cells: Iterable[Cell]) -> None:
     for folder in {config.paths.results_dir for config in configs}:
         check_writable(Path(folder))
     checked = []
-    for option in (option for config in configs for option in (config.model, config.data)):
+    for option in (option for config in configs for option in (config.model, config.data, config.logger)):
         if option not in checked:
             preflight(option)
             checked.append(option)

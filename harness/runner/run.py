@@ -42,16 +42,12 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
         UserError: If the input is bad.
         Unsupported: If this device cannot run the cell.
     """
-    require_supported(config.precision, config.hardware)
-    torch.set_num_threads(config.hardware.threads or usable_cpus())
-    pl.seed_everything(config.seed, verbose=False)
+    require_supported(config)
+    prepare(config)
     measure_idle(meter, config.protocol, "unloaded")
     with meter.window("load"):
         progress("load", 0, None)
-        corpus: TextSource = implementation(config.data)(config.data)
-        cache_dir = Path(config.paths.cache_dir).expanduser()
-        dtype = DTYPES[config.precision.weights]
-        model: LoadedModel = implementation(config.model)(config.model, corpus, cache_dir, dtype)
+        corpus, model = load(config)
     findings.data = {**corpus.provenance, "content_sha256": corpus.content_hash}
     findings.model = {
         **model.provenance,
@@ -68,6 +64,26 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     findings.model |= outcome.model
     model.network.to(device)  # Lightning has put it back into the host's memory.
     measure_idle(meter, config.protocol, "loaded, after")
+
+
+def prepare(config: Config) -> None:
+    """Threads and seeds of this process."""
+    hardware = config.hardware
+    sharing = hardware.devices if hardware.accelerator == "cpu" else 1
+    torch.set_num_threads(hardware.threads or max(1, usable_cpus() // sharing))
+    pl.seed_everything(config.seed, verbose=False)
+
+
+def load(config: Config) -> tuple[TextSource, LoadedModel]:
+    """The text and the model of a cell.
+
+    Raises:
+        UserError: If either cannot be had, or they do not fit.
+    """
+    source: TextSource = implementation(config.data)(config.data)
+    cache_dir, dtype = Path(config.paths.cache_dir).expanduser(), DTYPES[config.precision.weights]
+    model: LoadedModel = implementation(config.model)(config.model, source, cache_dir, dtype)
+    return source, model
 
 
 def usable_cpus() -> int:

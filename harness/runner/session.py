@@ -66,10 +66,9 @@ class Session:
     def trainer(self, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
         """A Trainer that writes and prints nothing of its own."""
         hardware = self.config.hardware
-        defaults: dict[str, Any] = {"logger": False}
+        defaults: dict[str, Any] = {"logger": False, "devices": 1}
         return pl.Trainer(
             accelerator=hardware.accelerator,
-            devices=hardware.devices,
             precision=self.config.precision.lightning,
             callbacks=callbacks,
             enable_checkpointing=False,

@@ -17,6 +17,7 @@ from harness.energy.cuda import cuda_in_use
 from harness.energy.figure import COVERAGE, Method, widened
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
+from harness.energy.segments import merged_repeats
 from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
 from harness.runner.metering import training_windows
@@ -144,7 +145,7 @@ def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
 
 
 def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBaseline) -> dict[str, Any]:
-    repeats = [window for window in windows if window.phase == phase and window.repeat is not None]
+    repeats = merged_repeats(window for window in windows if window.phase == phase)
     used = [window for window in repeats if not EXCLUDED & set(window.flags)]
     unflagged = _Sums.over([window for window in repeats if not window.flags])
     sums = _Sums.over(used)

@@ -6,7 +6,7 @@ from harness.config.compose import compose_cell, compose_grid, config_dir, load_
 from harness.config.fingerprint import fingerprint, run_id
 from harness.errors import UserError
 
-GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol", "tokenizer")
+GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol", "logger", "tokenizer")
 REQUIRED = {
     ("model", "hub"): ["model.id=org/name"],
     ("model", "local"): ["model.path=folder"],
@@ -43,7 +43,7 @@ def test_every_experiment_composes_and_has_its_folder(experiment):
     cells = compose_grid([f"experiment={experiment}"])
     assert cells
     assert all(cell.config.study == experiment for cell in cells)
-    folder = config_dir().parent / "experiments" / experiment
+    folder = config_dir().parent / "experiments" / experiment.removesuffix("-gpu")
     assert (folder / "README.md").is_file()
     assert (folder / "figures.yaml").is_file()
 

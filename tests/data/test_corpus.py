@@ -1,7 +1,7 @@
 import pytest
 
-from harness.config.data import SplitConfig
-from harness.data.corpus import Corpus, clean, require_documents, split_documents, take_bytes
+from harness.config.data import CleaningConfig, SplitConfig
+from harness.data.corpus import Corpus, clean, make_corpus, require_documents, split_documents, take_bytes
 from harness.errors import UserError
 
 SPLIT = SplitConfig(validation=0.1, test=0.2, seed=0)
@@ -44,3 +44,28 @@ def test_an_empty_split_is_named():
     corpus = Corpus({"train": ("a",), "validation": (), "test": ()}, {})
     with pytest.raises(UserError, match="test split has no document"):
         require_documents(corpus, "test")
+
+
+PLAIN = CleaningConfig(near_duplicates=False, stop_words=None)
+
+
+def test_what_was_taken_out_stands_in_the_provenance():
+    words = "one two three four five six seven eight nine ten"
+    documents = {"train": [words, "Something else altogether"], "validation": [], "test": [f"{words} eleven"]}
+    corpus = make_corpus(documents, CleaningConfig(near_duplicates=True, stop_words=None), {"source": "here"})
+    assert corpus.splits["train"] == ("Something else altogether",)
+    assert corpus.provenance == {"source": "here", "training_documents_removed_as_leaks": "1"}
+    assert make_corpus(documents, PLAIN, {}).splits["train"] == (words, "Something else altogether")
+
+
+def test_stop_words_are_off_by_default_and_said_where_they_are_not(tmp_path):
+    documents = {"train": ["The cat sat on THE mat.\nAnd the dog, too, was there!"], "validation": [], "test": []}
+    assert make_corpus(documents, PLAIN, {}).splits["train"] == tuple(documents["train"])
+    corpus = make_corpus(documents, CleaningConfig(near_duplicates=False, stop_words="english"), {})
+    assert corpus.splits["train"] == ("cat sat mat.\ndog,",)
+    assert "not the perplexity of plain text" in corpus.provenance["stop_words"]
+    (tmp_path / "own.txt").write_text("cat\nDog\n")
+    own = make_corpus(documents, CleaningConfig(near_duplicates=False, stop_words=str(tmp_path / "own.txt")), {})
+    assert own.splits["train"] == ("The sat on THE mat.\nAnd the too, was there!",)
+    with pytest.raises(UserError, match="stop_words=klingon: no such list"):
+        make_corpus(documents, CleaningConfig(near_duplicates=False, stop_words="klingon"), {})

@@ -2,10 +2,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
-from harness.config.model import ByteTokenizerConfig, GPT2TokenizerConfig, TrainedBPEConfig
+from harness.config.model import (
+    ByteTokenizerConfig,
+    GPT2TokenizerConfig,
+    SavedTokenizerConfig,
+    TrainedBPEConfig,
+    TrainedSentencePieceConfig,
+)
 from harness.data.corpus import Corpus
-from harness.data.tokenizers import TextTokenizer, byte_tokenizer, gpt2_tokenizer, trained_bpe
+from harness.data.tokenizers import (
+    TextTokenizer,
+    byte_tokenizer,
+    gpt2_tokenizer,
+    saved_tokenizer,
+    trained_bpe,
+    trained_sentencepiece,
+)
 from harness.data.tokens import IGNORED, join_documents, scoring_windows, token_file, training_offsets
 from harness.errors import UserError
 
@@ -89,3 +103,55 @@ def test_a_bpe_learns_from_the_training_split_alone(tmp_path):
     assert len(first.encode(["abababab"])[0]) < 4
     assert len(first.encode(["zzzz"])[0]) == 4
     assert len(list((tmp_path / "tokenizers").iterdir())) == 1
+
+
+PIECES = TrainedSentencePieceConfig(kind="sentencepiece", model_type="unigram", vocab_size=300, training_bytes=10_000)
+
+
+def test_sentencepiece_learns_from_the_training_split_alone_and_its_file_gives_it_again(tmp_path):
+    words = [f"{a}{b}" for a in ("lan", "mir", "tor", "bel", "sun") for b in ("do", "ra", "vi", "ne", "ka", "lo")]
+    trains = " ".join(words[(7 * n) % 30] for n in range(400))
+    one = Corpus({"train": (trains,), "validation": ("zzzz",), "test": ()}, {})
+    two = Corpus({"train": (trains,), "validation": (), "test": ("qqqq",)}, {})
+    first, second = trained_sentencepiece(PIECES, one, tmp_path), trained_sentencepiece(PIECES, two, tmp_path)
+    assert first.identity == second.identity
+    text = "lando mirra, tornë"  # a character that was never seen falls back to its bytes
+    assert first.decode(first.encode([text])) == [text]
+    assert len(first.encode(["lando"])[0]) <= 3
+    name, content = first.file
+    (tmp_path / name).write_bytes(content)
+    saved = saved_tokenizer(SavedTokenizerConfig(kind="saved", path=str(tmp_path / name)), EMPTY, tmp_path)
+    assert saved.encode([text]) == first.encode([text])
+    assert saved.separator_id == first.separator_id
+
+
+def test_a_vocabulary_too_large_for_its_text_is_named(tmp_path):
+    with pytest.raises(UserError, match="vocab_size=300: SentencePiece cannot learn it here"):
+        trained_sentencepiece(PIECES, Corpus({"train": ("ab",), "validation": (), "test": ()}, {}), tmp_path)
+
+
+def test_a_saved_bpe_gives_the_same_ids(tmp_path):
+    config = TrainedBPEConfig(kind="bpe", vocab_size=270, training_bytes=10_000)
+    learnt = trained_bpe(config, Corpus({"train": ("abababab " * 50,), "validation": (), "test": ()}, {}), tmp_path)
+    name, content = learnt.file
+    (tmp_path / name).write_bytes(content)
+    saved = saved_tokenizer(SavedTokenizerConfig(kind="saved", path=str(tmp_path / name)), EMPTY, tmp_path)
+    assert saved.encode(["ababab ab"]) == learnt.encode(["ababab ab"])
+    assert saved.identity == learnt.identity
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no such file"), ("{}", "not a tokenizer.json"), ("whole", "it has no token")]
+)
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path, content, message):
+    path = tmp_path / "tokenizer.json"
+    if content == "whole":
+        Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(path))
+    elif content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        saved_tokenizer(SavedTokenizerConfig(kind="saved", path=str(path)), EMPTY, tmp_path)
+
+
+def test_bytes_come_back():
+    assert BYTES.decode(BYTES.encode(["naïve, 日本"])) == ["naïve, 日本"]

@@ -137,3 +137,64 @@ def test_smollm2_continues_the_capital_of_france_and_scores_as_transformers(tiny
     assert record.quality["cross_entropy_nats"] == pytest.approx(nats / tokens, rel=1e-3)
     ids = torch.tensor([[504, 3575, 282, 4649, 314]])  # The capital of France is
     assert model(ids).logits[0, -1].argmax().item() == 7042  # " Paris"
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A small BERT with random weights and a tokenizer of whole words, as save_pretrained writes it."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertForMaskedLM
+
+    words = [
+        "[UNK]",
+        "[SEP]",
+        "[MASK]",
+        *[
+            "the",
+            "a",
+            "saw",
+            "met",
+            "fed",
+            "heard",
+            "cat",
+            "dog",
+            "fox",
+            "owl",
+            "in",
+            "by",
+            "on",
+            "town",
+            "river",
+            "hill",
+        ],
+    ]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, sep_token="[SEP]", mask_token="[MASK]").save_pretrained(
+        tmp_path
+    )
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    BertForMaskedLM(BertConfig(vocab_size=len(words), max_position_embeddings=64, **shape)).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_masked_language_model_is_scored_and_trained(tiny, bert):
+    before = score(local(tiny, bert, "model.learns=masked"))
+    assert before.status == "ok", before.reason
+    assert before.quality["pseudo_perplexity"] == pytest.approx(19, rel=0.3)  # untrained: near its vocabulary
+    trained = local(tiny, bert, "model.learns=masked", "task=train", "task.steps=60", "task.context=16")
+    after = score([*trained, "task.optimizer.learning_rate=0.01"])
+    assert after.quality["pseudo_perplexity"] < 0.5 * before.quality["pseudo_perplexity"]
+
+
+def test_a_model_without_a_mask_is_no_masked_one(tiny, llama):
+    with pytest.raises(UserError):
+        score(local(tiny, llama, "model.learns=masked"))
+
+
+def test_a_hugging_face_model_is_fine_tuned_with_adapters(tiny, llama):
+    trained = local(tiny, llama, "task=train", "task.steps=3", "task.context=16", "task.lora.rank=2")
+    record = score(trained)
+    assert record.status == "ok", record.reason
+    assert record.model["distillation_weight"] == 0.0

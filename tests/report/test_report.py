@@ -14,7 +14,8 @@ from harness.config.compose import config_dir
 from harness.errors import UserError
 from harness.metrics.registry import BY_NAME, METRICS
 from harness.report.collect import collect
-from harness.report.figures import VENUES, FigureSpec, load_specs, write_figures
+from harness.report.figures import VENUES, draw, load_specs, write_figures
+from harness.report.spec import FigureSpec
 from harness.report.tables import escape_latex, format_value
 
 
@@ -246,3 +247,64 @@ def test_runs_of_different_machines_or_methods_are_not_compared(study):
     runs = collect(study(*GRID, other, measured)).runs.set_index("run_id")
     assert runs.loc["other-fp32-b1", "energy_ratio"] == 1.0
     assert runs.loc["measured-fp32-b1", "energy_ratio"] == 1.0
+
+
+def trained(name, parameters, loss, energy, budget=1000):
+    """A record of a training, with what the figures of trainings show."""
+    entry = record(name, batch=budget)
+    entry["cell"]["task"] = "train"
+    entry["config"] = {"task": {"stop": {"tokens": budget}}}
+    entry["model"] |= {"num_parameters": parameters, "num_parameters_non_embedding": parameters}
+    entry["quality"]["cross_entropy_nats"] = loss
+    entry["summary"]["training"] = {"total_energy_j": energy}
+    return entry
+
+
+def spec(**fields):
+    return FigureSpec(**{"name": "f", "kind": "lines", "series": ("model",), **fields})
+
+
+def test_a_power_law_figure_states_its_exponents_and_the_published_one(study):
+    runs = [trained(f"m{n}", 10**n, 5 * (10**n) ** -0.1, n) for n in range(3, 7)]
+    runs += [trained(f"m{n}", 10**n, 6 * (10**n) ** -0.2, n, budget=2000) for n in (3, 4)]  # two points are no law
+    folder = study(*runs)
+    law = spec(kind="power-law", x="num_parameters_non_embedding", y="cross_entropy_nats", series=("token_budget",),
+               reference_exponent=-0.076, reference="Someone (2020)")  # fmt: skip
+    [path] = write_figures(collect(folder), [law], folder / "figures", "neurips")
+    caption = json.loads(path.with_suffix(".json").read_text())["caption"]
+    assert "0.001 M tokens: -0.100 (-0.100 to -0.100)." in caption
+    assert "0.002" not in caption
+    assert "Dotted: Someone (2020) (-0.076)." in caption
+
+
+def test_a_curve_figure_shows_the_runs_that_have_a_curve(study):
+    runs = [trained("a", 1000, 2.0, 30.0), trained("b", 2000, 2.0, 30.0)]
+    folder = study(*runs)
+    curve = pd.DataFrame({"step": [1, 2], "tokens": [10, 20], "train_energy_j": [15.0, 30.0], "perplexity": [9.0, 8.0]})
+    curve.to_parquet(folder / runs[0]["run_id"] / "curve.parquet")
+    curves = spec(kind="curves", x="train_energy_j", y="perplexity")
+    collected = collect(folder)
+    [path] = write_figures(collected, [curves], folder / "figures", "neurips")
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    assert sidecar["run_ids"] == [runs[0]["run_id"]]
+    assert sidecar["caption"].startswith("Validations of each run: Perplexity per token against training energy.")
+    figure = draw(curves, collected.runs[:1], "", 5.5, collected.curves)
+    [line] = figure.axes[0].get_lines()
+    assert list(line.get_xdata()) == [15.0, 30.0]
+    assert list(line.get_ydata()) == [9.0, 8.0]
+    assert figure.axes[0].get_ylabel() == "Validation: Perplexity per token"
+
+
+def test_the_front_of_a_score_that_is_better_when_larger(study):
+    runs = [trained(name, 1000, 2.0, energy) for name, energy in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
+    for run, bleu in zip(runs, (10.0, 5.0, 20.0), strict=True):
+        run["quality"]["bleu"] = bleu
+    folder = study(*runs)
+    figure = draw(spec(kind="pareto", x="train_energy_j", y="bleu"), collect(folder).runs, "", 5.5, {})
+    [front] = [line for line in figure.axes[0].get_lines() if line.get_label() == "Pareto front"]
+    assert list(front.get_ydata()) == [10.0, 20.0]
+
+
+def test_the_gpu_variant_of_a_study_has_its_figures():
+    experiments = config_dir().parent / "experiments"
+    assert load_specs("scaling-gpu", experiments) == load_specs("scaling", experiments)

@@ -11,6 +11,7 @@ import torch
 from harness.config.compose import compose_cell
 from harness.config.task import LoraConfig, StopConfig
 from harness.data.leaks import words
+from harness.energy.segments import without_short_repeats
 from harness.errors import UserError
 from harness.models.gpt import GPT
 from harness.runner.adapt import add_adapters, freeze, merge_adapters, recompute_activations, trains_all
@@ -18,10 +19,10 @@ from harness.runner.batches import StepSize
 from harness.runner.budget import steps_of_budget
 from harness.runner.checkpoint import FILE, INTERRUPTED
 from harness.runner.curve import CurvePoint, missed_target, stop_reason, to_target
+from harness.runner.fit import validation_interval
 from harness.runner.metering import MeteredTraining
 from harness.runner.module import LanguageModule
 from harness.runner.outcome import run_folder
-from harness.runner.train import validation_interval
 from tests.runner.test_run import run
 
 STOP = StopConfig(tokens=None, seconds=None, joules=None, metric="perplexity", quality=20.0, patience=None)
@@ -130,9 +131,9 @@ def test_budgets(train_tiny, stop, steps, reason):
     assert steps is None or training["steps"] == steps
     assert 1 <= training["steps"] < 3000
     if "seconds" in stop:
-        assert training["duration_s"] == pytest.approx(0.2, abs=0.1)
+        assert training["duration_s"] >= 0.2
     if "joules" in stop:
-        assert training["total_energy_j"] == pytest.approx(2, rel=0.5)
+        assert training["total_energy_j"] >= 1  # the window that is open is counted at the power of those before
 
 
 def test_a_budget_of_joules_needs_a_source_of_energy(train_tiny):
@@ -410,36 +411,53 @@ def test_a_corpus_smaller_than_a_block_is_named(train_tiny):
         run([*train_tiny, "model.context_length=100000"])
 
 
-def test_windows_are_cut_at_pauses_and_absorb_what_is_left(monkeypatch):
-    """Steps of 1 s, windows of at least 3 s, a pause every 8 steps: 3 + 5, 3 + 5 and not 3 + 3 + 2."""
+def measured(monkeypatch, pauses=(), steps=20, warmup_s=0):
+    """Windows of a training of steps of 1 s, in windows of at least 3 s, paused after some steps."""
     from harness.energy.meter import EnergyMeter, Work
 
     now = [0.0]
     monkeypatch.setattr("harness.runner.metering.time.perf_counter", lambda: now[0])
-    protocol = compose_cell(
-        ["protocol.warmup_iterations=0", "protocol.warmup_s=0", "protocol.window_s=3"]
-    ).config.protocol
+    short = ["protocol.warmup_iterations=0", f"protocol.warmup_s={warmup_s}", "protocol.window_s=3"]
     meter = EnergyMeter([])
-    metering = MeteredTraining(meter, protocol, lambda first, last: Work(iterations=last - first), pauses=[8])
-    trainer = type("Trainer", (), {"max_steps": 20})()
+    protocol = compose_cell(short).config.protocol
+    metering = MeteredTraining(meter, protocol, lambda first, last: Work(iterations=last - first))
+    trainer = type("Trainer", (), {"max_steps": steps})()
     metering.on_train_start(trainer, None)
-    for batch in range(20):
+    for batch in range(steps):
         now[0] += 1.0
         metering.on_train_batch_end(trainer, None, None, None, batch)
-        if (batch + 1) % 8 == 0:
+        if batch + 1 in pauses:
             metering.on_validation_start(trainer, None)
+            now[0] += 10.0
             metering.on_validation_end(trainer, None)
     metering.on_train_end(trainer, None)
     meter.close()
-    steps = [(w.phase, w.repeat, w.work.iterations) for w in meter.windows if w.phase != "validate"]
-    assert steps == [
-        ("warmup", None, 1),
-        ("train", 1, 3),
-        ("train", 2, 4),
-        ("train", 3, 3),
-        ("train", 4, 5),
-        ("train", 5, 4),
-    ]
+    return [(w.phase, w.repeat, w.work.iterations) for w in meter.windows if w.phase != "validate"], meter.windows
+
+
+def test_steps_that_fill_no_further_window_belong_to_the_last(monkeypatch):
+    windows, _ = measured(monkeypatch)
+    assert windows == [("warmup", None, 1), *[("train", n, 3) for n in (1, 2, 3, 4, 5)], ("train", 6, 4)]
+
+
+def test_a_pause_cuts_a_repeat_into_windows_that_are_one_again_in_the_summary(monkeypatch):
+    windows, _ = measured(monkeypatch, pauses=(5, 6, 20))
+    assert windows[:5] == [("warmup", None, 1), ("train", 1, 3), ("train", 2, 1), ("train", 2, 1), ("train", 2, 1)]
+    assert [repeat for _, repeat, _ in windows[5:]] == [3, 4, 5, 6]
+    assert sum(iterations for _, _, iterations in windows) == 20
+
+
+def test_a_warm_up_goes_on_after_a_pause(monkeypatch):
+    windows, _ = measured(monkeypatch, pauses=(1, 2, 3), warmup_s=4)
+    assert windows[:5] == [*[("warmup", None, 1)] * 4, ("train", 1, 3)]
+
+
+def test_a_last_repeat_that_is_too_short_is_none(monkeypatch):
+    """The clock of the windows themselves is not the simulated one: their lengths are put in by hand."""
+    _, windows = measured(monkeypatch, steps=4)
+    whole = [replace(window, duration_s=float(window.work.iterations)) for window in windows]
+    assert [w.repeat for w in without_short_repeats(whole, "train", 3.0)] == [None, 1]
+    assert [w.repeat for w in without_short_repeats(whole, "train", 3.5)] == [None, None]
 
 
 class Counting:

@@ -1,0 +1,90 @@
+"""Repeats that pauses cut into several windows: the windows with one number of a phase are one repeat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+
+from harness.energy.figure import EnergyFigure, Method
+from harness.energy.meter import Window, Work
+from harness.metrics.efficiency import complete_sum
+
+
+def merged_repeats(windows: Iterable[Window]) -> list[Window]:
+    """The repeats of one phase, in order, each as one window."""
+    by_repeat: dict[int, list[Window]] = {}
+    for window in windows:
+        if window.repeat is not None:
+            by_repeat.setdefault(window.repeat, []).append(window)
+    return [merged(parts) for parts in by_repeat.values()]
+
+
+def merged(windows: Sequence[Window]) -> Window:
+    """Windows as one: sums of times, work and energies; a figure that any of them lacks is lacking.
+
+    The errors at the edges of counters are independent from window to window, and add in quadrature.
+    """
+    if len(windows) == 1:
+        return windows[0]
+    figures = [merged_figure(parts) for parts in zip(*(window.figures for window in windows), strict=True)]
+    return replace(
+        windows[0],
+        duration_s=sum(window.duration_s for window in windows),
+        own_cpu_s=sum(window.own_cpu_s for window in windows),
+        foreign_cpu_s=sum(window.foreign_cpu_s for window in windows),
+        work=_merged_work([window.work for window in windows]),
+        figures=tuple(figures),
+        flags=_union(window.flags for window in windows),
+    )
+
+
+def merged_figure(figures: Sequence[EnergyFigure]) -> EnergyFigure:
+    """One component over several windows."""
+    value = complete_sum([figure.value_j for figure in figures])
+    known = value is not None
+    return replace(
+        figures[0],
+        value_j=value,
+        systematic_low_j=complete_sum([figure.systematic_low_j for figure in figures]) if known else None,
+        systematic_high_j=complete_sum([figure.systematic_high_j for figure in figures]) if known else None,
+        method=Method.worst([figure.method for figure in figures]) if known else Method.UNAVAILABLE,
+        quantisation_j=math.hypot(*(figure.quantisation_j for figure in figures)),
+        flags=_union(figure.flags for figure in figures),
+        notes=_union(figure.notes for figure in figures),
+    )
+
+
+def without_short_repeats(windows: Iterable[Window], phase: str, shortest_s: float) -> list[Window]:
+    """The windows, where those of a phase whose repeat is shorter in all than `shortest_s` are no repeat any more."""
+    listed = list(windows)
+    lengths: dict[int, float] = {}
+    for window in listed:
+        if window.phase == phase and window.repeat is not None:
+            lengths[window.repeat] = lengths.get(window.repeat, 0.0) + window.duration_s
+    return [
+        replace(window, repeat=None)
+        if window.phase == phase and window.repeat is not None and lengths[window.repeat] < shortest_s
+        else window
+        for window in listed
+    ]
+
+
+def _merged_work(works: Sequence[Work]) -> Work:
+    sums = {field.name: complete_sum([getattr(work, field.name) for work in works]) for field in fields(Work)}
+    return Work(
+        iterations=_whole(sums["iterations"]),
+        samples=_whole(sums["samples"]),
+        tokens=_whole(sums["tokens"]),
+        text_bytes=sums["text_bytes"],
+        flops=sums["flops"],
+        memory_bytes=sums["memory_bytes"],
+    )
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else round(count)
+
+
+def _union(many: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for texts in many for text in texts))

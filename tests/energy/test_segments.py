@@ -1,0 +1,55 @@
+import math
+
+import pytest
+
+from harness.energy.figure import EnergyFigure, Method, unavailable
+from harness.energy.meter import Window, Work
+from harness.energy.segments import merged, merged_repeats, without_short_repeats
+
+
+def figure(value, quantisation=0.0, method=Method.MEASURED_COUNTER, **more):
+    return EnergyFigure("cpu", value, 0.9 * value, 1.1 * value, method, "RAPL", "package", 0.1, quantisation, **more)
+
+
+def window(repeat, duration, figures, work=None, flags=(), phase="train"):
+    return Window(
+        phase, repeat, 0.0, duration, duration, 0.5, work or Work(iterations=2, tokens=10), tuple(figures), flags
+    )
+
+
+def test_the_parts_of_a_repeat_add_up():
+    parts = [
+        window(1, 2.0, [figure(10.0, 3.0, flags=("a",))], Work(iterations=2, tokens=10, flops=5.0), ("a",)),
+        window(1, 1.0, [figure(4.0, 4.0, flags=("b",))], Work(iterations=1, tokens=5), ("b", "a")),
+    ]
+    [whole] = merged_repeats([*parts, window(None, 9.0, [figure(1.0)])])
+    assert whole.duration_s == 3.0
+    assert whole.energy.value_j == 14.0
+    assert whole.energy.systematic_high_j == pytest.approx(15.4)
+    assert whole.energy.quantisation_j == math.hypot(3, 4)
+    assert whole.work == Work(iterations=3, tokens=15, flops=None)  # one part does not know its FLOPs
+    assert whole.flags == ("a", "b")
+    assert whole.figures[0].flags == ("a", "b")
+
+
+def test_a_part_without_a_figure_leaves_the_repeat_without_one():
+    whole = merged([window(1, 1.0, [figure(10.0)]), window(1, 1.0, [unavailable("cpu", "RAPL", "it was gone")])])
+    assert whole.energy.value_j is None
+    assert whole.energy.method is Method.UNAVAILABLE
+    assert whole.figures[0].notes == ("it was gone",)
+
+
+def test_a_modelled_part_makes_the_repeat_modelled():
+    whole = merged([window(1, 1.0, [figure(1.0)]), window(1, 1.0, [figure(1.0, method=Method.MODELLED)])])
+    assert whole.energy.method is Method.MODELLED
+
+
+def test_repeats_stay_apart_and_in_order():
+    windows = [window(n, 1.0, [figure(float(n))]) for n in (1, 2, 2, 3)]
+    assert [w.energy.value_j for w in merged_repeats(windows)] == [1.0, 4.0, 3.0]
+    assert merged_repeats(windows)[0] is windows[0]
+
+
+def test_a_repeat_that_is_too_short_in_all_is_none():
+    windows = [window(n, 1.0, [figure(1.0)]) for n in (1, 1, 2)] + [window(2, 1.0, [figure(1.0)], phase="score")]
+    assert [w.repeat for w in without_short_repeats(windows, "train", 2.0)] == [1, 1, None, 2]
