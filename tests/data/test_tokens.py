@@ -105,7 +105,7 @@ def test_a_bpe_learns_from_the_training_split_alone(tmp_path):
     assert len(list((tmp_path / "tokenizers").iterdir())) == 1
 
 
-PIECES = TrainedSentencePieceConfig(kind="sentencepiece", model_type="unigram", vocab_size=300, training_bytes=10_000)
+PIECES = TrainedSentencePieceConfig(kind="sentencepiece", model_type="unigram", vocab_size=275, training_bytes=10_000)
 
 
 def test_sentencepiece_learns_from_the_training_split_alone_and_its_file_gives_it_again(tmp_path):
@@ -117,7 +117,7 @@ def test_sentencepiece_learns_from_the_training_split_alone_and_its_file_gives_i
     assert first.identity == second.identity
     text = "lando mirra, tornë"  # a character that was never seen falls back to its bytes
     assert first.decode(first.encode([text])) == [text]
-    assert len(first.encode(["lando"])[0]) <= 3
+    assert len(first.encode([trains])[0]) < 0.8 * len(trains.encode())
     name, content = first.file
     (tmp_path / name).write_bytes(content)
     saved = saved_tokenizer(SavedTokenizerConfig(kind="saved", path=str(tmp_path / name)), EMPTY, tmp_path)
@@ -126,7 +126,7 @@ def test_sentencepiece_learns_from_the_training_split_alone_and_its_file_gives_i
 
 
 def test_a_vocabulary_too_large_for_its_text_is_named(tmp_path):
-    with pytest.raises(UserError, match="vocab_size=300: SentencePiece cannot learn it here"):
+    with pytest.raises(UserError, match="vocab_size=275: SentencePiece cannot learn it here"):
         trained_sentencepiece(PIECES, Corpus({"train": ("ab",), "validation": (), "test": ()}, {}), tmp_path)
 
 

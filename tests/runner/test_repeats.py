@@ -1,3 +1,6 @@
+from dataclasses import replace
+from itertools import count
+
 import pytest
 
 from harness.config.compose import compose_cell
@@ -55,7 +58,14 @@ def test_without_energy_seconds_decide():
     assert costs_per_token([window(tokens=None)]) == []
 
 
+def numbered(windows):
+    """The windows with the repeats numbered in their order."""
+    numbers = count(1)
+    return [w if w.repeat is None else replace(w, repeat=next(numbers)) for w in windows]
+
+
 def summary(windows, *overrides):
+    windows = numbered(windows)
     return summarise(windows, compose_cell(list(overrides)).config, {"score": "why"})["phases"]["score"]
 
 
@@ -119,7 +129,7 @@ def test_net_energy_by_hand():
         window(10.0),
         window(12.0),
     ]
-    result = summarise(windows, compose_cell([]).config, {})
+    result = summarise(numbered(windows), compose_cell([]).config, {})
     assert result["idle"]["power_w"] == pytest.approx(2.95)
     phase = result["phases"]["score"]
     assert phase["net_energy_j"] == pytest.approx(22 - 2.95 * 4)

@@ -157,7 +157,10 @@ def test_accumulated_parts_are_the_whole_step(train_tiny):
 
 
 def test_parts_must_divide_the_batch(train_tiny):
-    with pytest.raises(UserError, match=r"micro_batch_size=3 does not divide batch_size=4\n  allowed: 1, 2, 4"):
+    with pytest.raises(
+        UserError,
+        match=r"micro_batch_size=3 does not divide the 4 sequences of a step on each device\n  allowed: 1, 2, 4",
+    ):
         run([*train_tiny, "task.micro_batch_size=3"])
 
 
