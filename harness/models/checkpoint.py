@@ -72,7 +72,13 @@ def load_trained(path: str, key: str, source: TextSource, cache_dir: Path, dtype
         saved: Any = SavedTokenizerConfig(kind="saved", path=str(file))
         config = replace(config, **{"tokenizer": saved})
     model: LoadedModel = implementation(config)(config, source, cache_dir, dtype)
-    load_model(model.network, str(folder / WEIGHTS))
+    try:
+        load_model(model.network, str(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise UserError(
+            f"{key}={path}: the kept weights do not fit the model of {record['run_id']}: {str(error).splitlines()[0]}",
+            remedy="train it again: its files come from different runs or versions",
+        ) from error
     joules = record["summary"].get("training", {}).get("total_energy_j")
     model = with_provenance(
         model,

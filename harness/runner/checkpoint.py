@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ from harness.runner.metering import MeteredTraining, training_windows
 from harness.runner.module import LanguageModule
 
 FILE = Path("checkpoint", "last.ckpt")
+# What was lost since the checkpoint, an entry a process that went on from it; the last is unknown until it ends.
 INTERRUPTED = Path("checkpoint", "interrupted.json")
+
+Lost = Mapping[str, float | None]
+"""Seconds and joules of training that have to be done again."""
+
+UNKNOWN: Lost = {"seconds": None, "joules": None}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Resumed:
         points: Quality curve so far.
         lost: Of each interruption, the seconds and joules of training after the last checkpoint, which were done again;
             None where the process died and nobody knows.
+        since: Those of them that came after this checkpoint.
+        stop_reason: Why the training had ended, if only its scoring was interrupted.
     """
 
     path: Path | None = None
@@ -45,7 +53,9 @@ class Resumed:
     windows: Sequence[Window] = ()
     losses: Sequence[float] = ()
     points: Sequence[CurvePoint] = ()
-    lost: Sequence[Mapping[str, float | None]] = field(default_factory=tuple)
+    lost: Sequence[Lost] = ()
+    since: Sequence[Lost] = ()
+    stop_reason: str = ""
 
 
 def find_checkpoint(folder: Path, fingerprint: str) -> Resumed:
@@ -66,16 +76,17 @@ def find_checkpoint(folder: Path, fingerprint: str) -> Resumed:
             f"{path}: the checkpoint belongs to another configuration ({state['fingerprint']}, not {fingerprint})",
             remedy="remove that file, or run the configuration that it belongs to",
         )
-    interrupted = folder / INTERRUPTED
-    unknown = {"seconds": None, "joules": None}
-    last = json.loads(interrupted.read_text(encoding="utf-8")) if interrupted.is_file() else unknown
+    noted = folder / INTERRUPTED
+    since = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else [UNKNOWN]
     return Resumed(
         path=path,
         batches=state["batches"],
         windows=[window_from_state(window) for window in state["windows"]],
         losses=state["losses"],
         points=[CurvePoint(**point) for point in state["points"]],
-        lost=[*state["lost"], last],
+        lost=[*state["lost"], *since],
+        since=since,
+        stop_reason=state["stop_reason"],
     )
 
 
@@ -107,7 +118,9 @@ class TrainingCheckpoint(pl.Callback):
         self._metering = metering
         self._curve = curve
         self._resumed = resumed
+        self._since = list(resumed.since)
         self._saved_windows = len(meter.windows)
+        self._stop_reason = ""
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Save before the first micro-batch of a step: everything of the steps before it is complete here."""
@@ -115,13 +128,29 @@ class TrainingCheckpoint(pl.Callback):
         if not due or batch_idx % trainer.accumulate_grad_batches or batch_idx == self._resumed.batches:
             return
         with self._metering.paused("checkpoint"):
-            if trainer.is_global_zero:
-                with atomic_path(self._folder / FILE) as temporary:
-                    trainer.save_checkpoint(temporary)
-                (self._folder / INTERRUPTED).unlink(missing_ok=True)
-            else:
-                trainer.save_checkpoint(self._folder / FILE)  # It takes part, and the first process writes.
+            self._save(trainer)
+
+    def save_last(self, trainer: pl.Trainer, stop_reason: str) -> None:
+        """Save a training that has ended, so that an interruption of its scoring does not cost it."""
+        if self._every is not None:
+            self._stop_reason = stop_reason
+            with self._meter.window("checkpoint"):
+                self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            with atomic_path(self._folder / FILE) as temporary:
+                trainer.save_checkpoint(temporary)
+            self._since = []
+            self._note(UNKNOWN)
+        else:
+            trainer.save_checkpoint(self._folder / FILE)  # It takes part, and the first process writes.
         self._saved_windows = len(self._meter.windows)
+
+    def _note(self, lost: Lost) -> None:
+        """Write down what this process has lost since the checkpoint, behind what earlier ones had."""
+        with atomic_path(self._folder / INTERRUPTED) as temporary:
+            temporary.write_text(json.dumps([*self._since, lost]), encoding="utf-8")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not keep."""
@@ -138,6 +167,7 @@ class TrainingCheckpoint(pl.Callback):
             "points": [asdict(point) for point in self._curve.points],
             "lost": [dict(lost) for lost in self._resumed.lost],
             "random": _random_state(),
+            "stop_reason": self._stop_reason,
         }
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -148,6 +178,8 @@ class TrainingCheckpoint(pl.Callback):
         """Set the random numbers as late as can be: nothing else draws any before the first step."""
         if self._resumed.path is not None:
             _set_random_state(self._random)
+            if trainer.is_global_zero:
+                self._note(UNKNOWN)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         """Note what was spent since the last checkpoint: it will be done again."""
@@ -156,12 +188,14 @@ class TrainingCheckpoint(pl.Callback):
         lost = training_windows(self._meter.windows[self._saved_windows :])
         energies = [window.energy.value_j for window in lost]
         known = [value for value in energies if value is not None]
-        note = {
-            "seconds": sum(window.duration_s for window in lost),
-            "joules": sum(known) if len(known) == len(energies) else None,
-        }
-        with atomic_path(self._folder / INTERRUPTED) as temporary:
-            temporary.write_text(json.dumps(note), encoding="utf-8")
+        joules = sum(known) if len(known) == len(energies) else None
+        self._note({"seconds": sum(window.duration_s for window in lost), "joules": joules})
+
+
+def load_weights(module: LanguageModule, resumed: Resumed) -> None:
+    """The weights of a training that had ended."""
+    assert resumed.path is not None, "it ended with a checkpoint"
+    module.load_state_dict(torch.load(resumed.path, map_location="cpu", weights_only=True)["state_dict"])
 
 
 def remove_checkpoint(folder: Path) -> None:

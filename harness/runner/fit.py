@@ -19,7 +19,7 @@ from harness.record.windows import write_frame
 from harness.runner.adapt import compile_in_place, warm_compiled
 from harness.runner.batches import ScoringBatches, StepSize, TrainingBatches, TrainLoader
 from harness.runner.budget import Budget, steps_of_budget
-from harness.runner.checkpoint import Resumed, TrainingCheckpoint, find_checkpoint, remove_checkpoint
+from harness.runner.checkpoint import Resumed, TrainingCheckpoint, find_checkpoint, load_weights
 from harness.runner.curve import QualityCurve, missed_target, to_target
 from harness.runner.loggers import open_logger
 from harness.runner.metering import MeteredTraining, ReportProgress, training_windows
@@ -96,17 +96,22 @@ class Training:
         watch = self._watch()
         loader = TrainLoader(self.batches, self.resumed.batches, rank_and_ranks(self.session.config))
         trainer = self._trainer(watch.callbacks)
-        self._compile(module)
-        module.train()
-        trainer.fit(module, loader, self.validation, ckpt_path=self.resumed.path, weights_only=True)
+        reason = self.resumed.stop_reason
+        if reason:
+            load_weights(module, self.resumed)
+        else:
+            self._compile(module)
+            module.train()
+            trainer.fit(module, loader, self.validation, ckpt_path=self.resumed.path, weights_only=True)
+            reason = self._stop_reason(watch)
+            watch.checkpoint.save_last(trainer, reason)
         losses = [*self.resumed.losses, *(float(loss) for loss in module.losses)]
         if trainer.is_global_zero:
-            remove_checkpoint(self.session.folder)
             write_curves(self.session.folder, losses, watch.curve.points, self.size.micro_batches)
         waited = self._share_of_this_session(loader.wait_s)
         return {
-            "stop_reason": self._stop_reason(trainer.global_step, watch),
-            "steps": trainer.global_step,
+            "stop_reason": reason,
+            "steps": watch.metering.batches_done // self.size.micro_batches,
             "tokens": self.batches.work(0, watch.metering.batches_done).tokens,
             "final_loss": losses[-1] if losses else None,
             "data_wait_s": loader.wait_s,
@@ -167,10 +172,12 @@ class Training:
             compile_in_place(module.network)
             self.session.progress("compile", 0, None)
             with self.session.meter.window("compile"):
-                warm_compiled(module.network, self.batches[0][0], autocast)
+                share = TrainLoader(self.batches, share=rank_and_ranks(self.session.config))
+                warm_compiled(module.network, next(iter(share))[0], autocast)
 
-    def _stop_reason(self, steps: int, watch: Watch) -> str:
+    def _stop_reason(self, watch: Watch) -> str:
         """What ended the training, whether it met its target, and whether its steps filled enough windows."""
+        steps = watch.metering.batches_done // self.size.micro_batches
         ended = watch.curve.stop_reason or watch.budget.stop_reason or f"all {steps} steps"
         windows = len({window.repeat for window in self.session.meter.windows if window.phase == "train"} - {None})
         wanted = self.session.config.protocol.min_repeats

@@ -19,6 +19,7 @@ from harness.runner.adapt import (
 )
 from harness.runner.batches import StepSize
 from harness.runner.budget import check_energy_budget
+from harness.runner.checkpoint import remove_checkpoint
 from harness.runner.distil import distillation_loss, load_teacher
 from harness.runner.fit import Training
 from harness.runner.module import LanguageModule, Loss, cross_entropy
@@ -44,6 +45,7 @@ def run_train(session: Session) -> TaskOutcome:
     if task.save_checkpoint:
         save_checkpoint(session.model, session.folder)
     scored = session.objective.score(session, module, task.scoring)
+    remove_checkpoint(session.folder)
     return replace(
         scored, stop_reasons={**scored.stop_reasons, "train": found.pop("stop_reason")}, training=found, model=facts
     )

@@ -17,7 +17,7 @@ from harness.models.gpt import GPT
 from harness.runner.adapt import add_adapters, freeze, merge_adapters, recompute_activations, trains_all
 from harness.runner.batches import StepSize
 from harness.runner.budget import steps_of_budget
-from harness.runner.checkpoint import FILE, INTERRUPTED
+from harness.runner.checkpoint import FILE, INTERRUPTED, TrainingCheckpoint
 from harness.runner.curve import CurvePoint, missed_target, stop_reason, to_target
 from harness.runner.fit import validation_interval
 from harness.runner.metering import MeteredTraining
@@ -207,7 +207,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(train_tiny, 
         run(overrides)
     folder = run_folder(compose_cell(overrides).config)
     assert (folder / FILE).is_file()
-    lost = json.loads((folder / INTERRUPTED).read_text())
+    [lost] = json.loads((folder / INTERRUPTED).read_text())
     assert lost["joules"] > 0
     record = run(overrides)
     (losses, curve), (expected, undisturbed) = frames(overrides), frames(elsewhere)
@@ -224,6 +224,35 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(train_tiny, 
     assert (steps["start_s"] < 0).any()
     assert training["total_energy_j"] == pytest.approx(steps["total_energy_j"].sum())
     assert not (folder / FILE).exists()
+
+
+def test_what_a_killed_process_lost_is_unknown_and_every_interruption_counts(train_tiny, monkeypatch):
+    overrides = [*train_tiny, "task.checkpoint_every=10"]
+    interrupt(monkeypatch, at_batch=25, error=Stop())
+    run(overrides)
+    with monkeypatch.context() as killed:
+        killed.setattr(TrainingCheckpoint, "on_exception", lambda *_: None)
+        interrupt(monkeypatch, at_batch=28, error=Stop())
+        run(overrides)
+    notes = json.loads((run_folder(compose_cell(overrides).config) / INTERRUPTED).read_text())
+    assert [note["joules"] is None for note in notes] == [False, True]
+    training = run(overrides).summary["training"]
+    assert training["interruptions"] == 2
+    assert training["lost_energy_j"] is None
+
+
+def test_an_interrupted_scoring_does_not_cost_the_training(train_tiny, monkeypatch):
+    overrides = [*train_tiny, "task.checkpoint_every=10", "task.validation.every=20", "task.stop.patience=1"]
+    plain = run([*train_tiny, "task.validation.every=20", "task.stop.patience=1"])
+    with monkeypatch.context() as broken:
+        broken.setattr("harness.objectives.causal.score_batches", lambda *_: 1 / 0)
+        assert run(overrides).status == "failed"
+    monkeypatch.setattr(LanguageModule, "training_step", lambda *_: 1 / 0)  # no step is taken again
+    record = run(overrides)
+    assert record.status == "ok", record.reason
+    assert record.quality["perplexity"] == pytest.approx(plain.quality["perplexity"], rel=1e-6)
+    assert record.summary["training"]["steps"] == 40
+    assert not (run_folder(compose_cell(overrides).config) / FILE).exists()
 
 
 def test_a_failure_keeps_its_checkpoint_and_a_further_run_goes_on_from_it(train_tiny, monkeypatch):
@@ -496,3 +525,28 @@ def test_validations_every_so_many_tokens():
 def test_validations_are_counted_in_one_way(train_tiny):
     with pytest.raises(UserError, match="not both"):
         compose_cell([*train_tiny, "task.validation.every=3", "task.validation.every_tokens=3"])
+
+
+def test_a_gpt_learns_one_batch_by_heart():
+    torch.manual_seed(0)
+    model = network(n_embd=96)
+    ids = torch.randint(50, (4, 33))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(200):
+        loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.02
+
+
+def test_weights_that_do_not_fit_their_record_are_named(train_tiny):
+    kept = [*train_tiny, "task.save_checkpoint=true", "task.steps=1"]
+    other = [*kept, "model.n_embd=24"]
+    run(kept)
+    run(other)
+    weights = [run_folder(compose_cell(o).config) / "checkpoint" / "model.safetensors" for o in (kept, other)]
+    weights[0].write_bytes(weights[1].read_bytes())
+    tiny = [o for o in train_tiny if not o.startswith(("model", "tokenizer", "task"))]
+    with pytest.raises(UserError, match="the kept weights do not fit the model of train-gpt-nano"):
+        run([*tiny, "model=checkpoint", f"model.path={weights[0].parents[1]}"])
