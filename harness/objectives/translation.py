@@ -39,7 +39,7 @@ class TranslationObjective:
         """
         encoder = PairEncoder.of(session)
         corpus = parallel_corpus(session.corpus)
-        pairs = encoder.rows(corpus, "train", session)
+        pairs = encoder.rows(corpus, "train")
         return PairBatches(pairs, encoder, context, size, session)
 
     def validation_batches(self, session: Session, context: int, max_bytes: int) -> ScoringBatches:
@@ -54,10 +54,11 @@ class TranslationObjective:
         pairs = held_out_pairs(session.corpus, scoring.split, scoring.max_bytes)
         translations, translate_reason = translate_pairs(session, pairs)
         settings = decoding_of(session)
+        left_out = len(pairs) - len(PairEncoder.of(session).fitting(pairs))
         protocol = {
             "split": scoring.split,
             "tokenizer": session.model.tokenizer.name,
-            "documents": f"{len(pairs)} pairs, each alone",
+            "documents": f"{len(pairs)} pairs, each alone; {left_out} too long for the perplexity and cut to translate",
             "decoding": f"beam of {settings.beam_size}, length penalty {settings.length_penalty:g}",
             "interval": "95 % bootstrap over pairs",
         }
@@ -68,8 +69,8 @@ class TranslationObjective:
         )
 
     def _reference_batches(self, session: Session, split: str, max_bytes: int, batch_size: int) -> ScoringBatches:
-        pairs = held_out_pairs(session.corpus, split, max_bytes)
         encoder = PairEncoder.of(session)
+        pairs = encoder.fitting(held_out_pairs(session.corpus, split, max_bytes))
         sources, targets = encoder.encode([pair[0] for pair in pairs]), encoder.encode([pair[1] for pair in pairs])
         batches = [
             encoder.batch(sources[start : start + batch_size], targets[start : start + batch_size])
@@ -122,7 +123,7 @@ class PairEncoder:
         session: Gives tokenizer and cache.
         separator_id: Starts and ends a sentence.
         padding_id: Fills the source.
-        longest: Tokens of a sentence at most, its end included; longer ones are cut.
+        longest: Tokens of a sentence at most, besides its end; longer ones are cut.
     """
 
     session: Session
@@ -137,8 +138,9 @@ class PairEncoder:
         assert isinstance(network, Translator), "its option names this objective"
         return cls(session, session.model.tokenizer.separator_id, network.padding_id, session.model.context_length - 1)
 
-    def rows(self, source: TextSource, split: str, session: Session) -> tuple[TokenRows, TokenRows]:
+    def rows(self, source: TextSource, split: str) -> tuple[TokenRows, TokenRows]:
         """Source and target ids of a split's pairs."""
+        session = self.session
         pairs = require_pairs(parallel_corpus(source), split)
         found = [
             token_rows(
@@ -150,6 +152,20 @@ class PairEncoder:
             for side in (0, 1)
         ]
         return found[0], found[1]
+
+    def fitting(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """The pairs of which neither sentence has to be cut.
+
+        Raises:
+            UserError: If there is none.
+        """
+        lengths = [[len(ids) for ids in self.session.model.tokenizer.encode(pair)] for pair in pairs]
+        found = [pair for pair, sizes in zip(pairs, lengths, strict=True) if max(sizes) <= self.longest]
+        if not found:
+            raise UserError(
+                f"no held-out pair fits into {self.longest} tokens", remedy="use a larger model.context_length"
+            )
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, cut to the longest."""

@@ -114,3 +114,11 @@ def test_rows_are_encoded_once_and_read_from_their_file(tmp_path):
     assert token_rows(["ab", "", "c"], "key", broken, tmp_path).lengths.tolist() == [2, 0, 1]
     with pytest.raises(ZeroDivisionError):
         token_rows(["ab"], "other", broken, tmp_path)
+
+
+def test_pairs_that_would_be_cut_have_no_perplexity():
+    encoder = PairEncoder.of(session())  # 31 tokens at most, ends included
+    short, long = ("a" * 31, "b"), ("a", "b" * 32)
+    assert encoder.fitting([short, long]) == [short]
+    with pytest.raises(UserError, match="no held-out pair fits into 31 tokens"):
+        encoder.fitting([long])
