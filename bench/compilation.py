@@ -6,7 +6,9 @@ Each cell is run through the runner, alternately and more than once; energy is o
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
+import warnings
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -31,6 +33,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("cells", nargs="*", help="overrides of one cell in quotes; the built-in list without any")
     options = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     heads = ("eager J/step", "compiled J/step", "ratio", "compile J", "compile s", "break-even steps")
     print(f"{'cell':40}" + "".join(f"{head:>17}" for head in heads))
     for overrides in [cell.split() for cell in options.cells] or CELLS:

@@ -7,9 +7,11 @@ happens from the start of one batch to the start of the next: data, hooks, windo
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each cell, about")
     parser.add_argument("cells", nargs="*", help="overrides of one cell in quotes; the built-in list without any")
     options = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     heads = ("steps", "loop ms", "runner ms", "added ms", "ratio", "quartiles")
     print(f"{'cell':55}" + "".join(f"{head:>15}" for head in heads))
     for overrides in [cell.split() for cell in options.cells] or CELLS:
