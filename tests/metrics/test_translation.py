@@ -27,3 +27,11 @@ def test_a_perfect_translation_has_100():
 
 def test_a_single_pair_has_no_interval():
     assert translation_quality(["a b c d"], ["a b c d"])["bleu_ci_low"] is None
+
+
+def test_translations_of_which_some_resamples_have_nothing_right():
+    """sacreBLEU's own bootstrap fails here: it averages Python's 0.0 with NumPy's float32."""
+    quality = translation_quality(["x y z", "a b c d e"], ["q", "a b c d e"])
+    assert quality["bleu_ci_low"] < quality["bleu"] < quality["bleu_ci_high"]
+    nothing = translation_quality(["x y z", "x"], ["q", "a b c d e"])
+    assert (nothing["bleu"], nothing["chrf"]) == (0.0, 0.0)
