@@ -25,12 +25,11 @@ from harness.config.task import TrainTaskConfig
 from harness.energy.choose import open_sources
 from harness.energy.cuda import synchronize
 from harness.energy.meter import EnergyMeter
-from harness.load import implementation
 from harness.runner.batches import TrainLoader
 from harness.runner.fit import Training
 from harness.runner.metering import MeteredTraining, ReportProgress
 from harness.runner.module import LanguageModule
-from harness.runner.precision import DTYPES
+from harness.runner.run import load, prepare
 from harness.runner.session import Session
 from harness.runner.train import step_size
 
@@ -105,10 +104,8 @@ class TakeTurns(pl.Callback):
 def prepared(overrides: list[str], folder: Path) -> tuple[Session, Training]:
     """A session of a cell with its model on its device, and its training."""
     config = compose_cell(["task=train", "protocol=smoke", "data=python-stdlib", *overrides]).config
-    pl.seed_everything(config.seed, verbose=False)
-    cache = Path(config.paths.cache_dir).expanduser()
-    corpus = implementation(config.data)(config.data)
-    model = implementation(config.model)(config.model, corpus, cache, DTYPES[config.precision.weights])
+    prepare(config)
+    corpus, model = load(config)
     model.network.to(config.hardware.accelerator)
     meter = EnergyMeter(open_sources(config.energy, config.hardware), synchronize)
     session = Session(config, model, corpus, meter, lambda *_: None, folder)

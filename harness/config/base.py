@@ -15,6 +15,30 @@ Index = Annotated[int, Field(ge=0)]
 
 T = TypeVar("T")
 
+
+class LabelledByName:
+    """An option that run ids and tables call by its name."""
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables."""
+        return self.name
+
+
+class LabelledByFolder:
+    """An option that run ids and tables call by the folder that it stands for."""
+
+    name: str
+    path: str
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables: the folder's name."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1] or self.name
+
+
 # Unknown keys fail, types are not bent, nothing changes after loading.
 _STRICT = ConfigDict(extra="forbid", strict=True)
 

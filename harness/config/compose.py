@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter, ValidationError
 
+from harness.config.base import T
 from harness.config.model import ModelConfig
 from harness.config.schema import GROUPS, Config
 from harness.errors import UserError, did_you_mean
@@ -96,10 +97,7 @@ def load_model_config(container: Mapping[str, Any]) -> ModelConfig:
     Raises:
         UserError: If a key is unknown or a value has the wrong type.
     """
-    try:
-        return _MODEL.validate_json(json.dumps(container))
-    except ValidationError as error:
-        raise _explain_validation(error) from error
+    return _validated(_MODEL, container)
 
 
 def load_config(container: Mapping[str, Any]) -> Config:
@@ -108,8 +106,12 @@ def load_config(container: Mapping[str, Any]) -> Config:
     Raises:
         UserError: If a key is unknown or a value has the wrong type.
     """
+    return _validated(_CONFIG, container)
+
+
+def _validated(adapter: TypeAdapter[T], container: Mapping[str, Any]) -> T:
     try:
-        return _CONFIG.validate_json(json.dumps(container))
+        return adapter.validate_json(json.dumps(container))
     except ValidationError as error:
         raise _explain_validation(error) from error
 

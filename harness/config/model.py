@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.config.base import Count, Fraction, Index, NonNegative, option
+from harness.config.base import Count, Fraction, Index, LabelledByFolder, LabelledByName, NonNegative, option
 
 
 @option
@@ -68,12 +68,11 @@ TokenizerConfig = Annotated[
 
 
 @option
-class GPTConfig:
+class GPTConfig(LabelledByName):
     """A decoder-only Transformer of our own (GPT-2's architecture), randomly initialised."""
 
     kind: Literal["gpt"]
     implementation: ClassVar[str] = "harness.models.gpt:build"
-    pretrained: ClassVar[bool] = False
     several_devices: ClassVar[bool] = True
     name: str
     n_layer: Count
@@ -94,19 +93,13 @@ class GPTConfig:
         """Width of one attention head."""
         return self.head_dim or self.n_embd // self.n_head
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
-
 
 @option
-class BertConfig:
+class BertConfig(LabelledByName):
     """An encoder of our own that learns masked tokens (BERT's architecture), randomly initialised."""
 
     kind: Literal["bert"]
     implementation: ClassVar[str] = "harness.models.bert:build"
-    pretrained: ClassVar[bool] = False
     several_devices: ClassVar[bool] = True
     name: str
     n_layer: Count
@@ -120,11 +113,6 @@ class BertConfig:
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}")
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
-
 
 @option
 class DecodingConfig:
@@ -136,12 +124,11 @@ class DecodingConfig:
 
 
 @option
-class TranslatorConfig:
+class TranslatorConfig(LabelledByName):
     """An encoder-decoder Transformer of our own (Vaswani et al. 2017), randomly initialised."""
 
     kind: Literal["transformer"]
     implementation: ClassVar[str] = "harness.models.translator:build"
-    pretrained: ClassVar[bool] = False
     several_devices: ClassVar[bool] = False
     name: str
     n_layer: Count
@@ -157,37 +144,25 @@ class TranslatorConfig:
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f"n_embd={self.n_embd} must be an even multiple of n_head={self.n_head}")
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
-
 
 @option
-class CheckpointModelConfig:
+class CheckpointModelConfig(LabelledByFolder):
     """The model that a run trained and kept; `path` is the run's folder, or a pattern that matches one."""
 
     kind: Literal["checkpoint"]
     implementation: ClassVar[str] = "harness.models.checkpoint:load_checkpoint"
-    pretrained: ClassVar[bool] = True
     several_devices: ClassVar[bool] = True
     name: str
     path: str
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables: the run's folder."""
-        return self.path.rstrip("/").rsplit("/", 1)[-1] or self.name
-
 
 @option
-class PackagedGGUFConfig:
+class PackagedGGUFConfig(LabelledByName):
     """A GGUF file inside an installed Python package, dequantised once and cached as safetensors."""
 
     kind: Literal["packaged-gguf"]
     implementation: ClassVar[str] = "harness.models.gguf:load_packaged"
     preflight: ClassVar[str] = "harness.models.checks:check_packaged"
-    pretrained: ClassVar[bool] = True
     several_devices: ClassVar[bool] = True
     name: str
     package: str
@@ -196,11 +171,6 @@ class PackagedGGUFConfig:
     license: str
     weights_note: str
 
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables."""
-        return self.name
-
 
 @option
 class HubModelConfig:
@@ -208,7 +178,6 @@ class HubModelConfig:
 
     kind: Literal["hub"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_hub"
-    pretrained: ClassVar[bool] = True
     several_devices: ClassVar[bool] = True
     name: str
     id: str
@@ -223,23 +192,17 @@ class HubModelConfig:
 
 
 @option
-class LocalModelConfig:
+class LocalModelConfig(LabelledByFolder):
     """A causal or masked language model in a local folder, as `save_pretrained` writes it."""
 
     kind: Literal["local"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_local"
     preflight: ClassVar[str] = "harness.models.checks:check_local"
-    pretrained: ClassVar[bool] = True
     several_devices: ClassVar[bool] = True
     name: str
     path: str
     trust_remote_code: bool
     learns: Literal["causal", "masked"]
-
-    @property
-    def label(self) -> str:
-        """Name used in run ids and tables: the folder's name."""
-        return self.path.rstrip("/").rsplit("/", 1)[-1] or self.name
 
 
 ModelConfig = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.data import BiblePairsConfig, HubPairsConfig, PairFilesConfig
-from harness.data.bible import EDITIONS, Edition, read_verses
+from harness.data.bible import EDITIONS, Edition, read_verses, split_of
 from harness.data.corpus import SPLITS, TextSource, position
 from harness.data.files import read_text
 from harness.data.leaks import HeldOut
@@ -104,7 +104,7 @@ def bible_pairs(config: BiblePairsConfig) -> ParallelCorpus:
     verses = [read_verses(edition) for edition in editions]
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     for (book, chapter, number), text in verses[0].items():
-        splits[config.split_of(book)].append((text, verses[1][book, chapter, number]))
+        splits[split_of(book)].append((text, verses[1][book, chapter, number]))
     return make_corpus(splits, _bible_provenance(*editions))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,15 @@ class Work:
     text_bytes: float | None = None
     flops: float | None = None
     memory_bytes: float | None = None
+
+    @classmethod
+    def of(cls, sums: Mapping[str, float | None]) -> Work:
+        """Sums by name, where counts become whole numbers again."""
+        whole = {name: None if sums[name] is None else round(sums[name] or 0) for name in COUNTS}
+        return cls(**{**sums, **whole})  # type: ignore[arg-type]
+
+
+COUNTS = ("iterations", "samples", "tokens")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,12 @@ def merged(windows: Sequence[Window]) -> Window:
         duration_s=sum(window.duration_s for window in windows),
         own_cpu_s=sum(window.own_cpu_s for window in windows),
         foreign_cpu_s=sum(window.foreign_cpu_s for window in windows),
-        work=_merged_work([window.work for window in windows]),
+        work=Work.of(
+            {
+                field.name: complete_sum([getattr(window.work, field.name) for window in windows])
+                for field in fields(Work)
+            }
+        ),
         figures=tuple(figures),
         flags=_union(window.flags for window in windows),
     )
@@ -68,22 +73,6 @@ def without_short_repeats(windows: Iterable[Window], phase: str, shortest_s: flo
         else window
         for window in listed
     ]
-
-
-def _merged_work(works: Sequence[Work]) -> Work:
-    sums = {field.name: complete_sum([getattr(work, field.name) for work in works]) for field in fields(Work)}
-    return Work(
-        iterations=_whole(sums["iterations"]),
-        samples=_whole(sums["samples"]),
-        tokens=_whole(sums["tokens"]),
-        text_bytes=sums["text_bytes"],
-        flops=sums["flops"],
-        memory_bytes=sums["memory_bytes"],
-    )
-
-
-def _whole(count: float | None) -> int | None:
-    return None if count is None else round(count)
 
 
 def _union(many: Iterable[Iterable[str]]) -> tuple[str, ...]:

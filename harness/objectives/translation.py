@@ -18,7 +18,7 @@ from harness.energy.meter import Work
 from harness.errors import UserError
 from harness.metrics.translation import translation_quality
 from harness.models.translator import Translator
-from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches
+from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches, WorkSums
 from harness.runner.module import LanguageModule
 from harness.runner.score import likelihood, score_batches, scoring_work
 from harness.runner.session import Session, TaskOutcome
@@ -215,7 +215,7 @@ class PairBatches:
         self._session = session
         self._batches = _batches(lengths, fitting, size.micro_batch_size, session.config.seed)
         self._rows: list[npt.NDArray[np.int64]] = []  # of each micro-batch that was asked for so far
-        self._sums = [Work(samples=0, tokens=0, flops=0.0)]  # before each of them
+        self._work = WorkSums()  # of these
 
     def __len__(self) -> int:
         return self._size.steps * self._size.micro_batches
@@ -229,34 +229,22 @@ class PairBatches:
     def work(self, first: int, last: int) -> Work:
         """Work of the micro-batches from `first` on, before `last`; tokens are the target's, without padding."""
         self._grow(last)
-        before, after = self._sums[first], self._sums[last]
-        return Work(
-            iterations=last // self._size.micro_batches - first // self._size.micro_batches,
-            samples=_difference(after.samples, before.samples),
-            tokens=_difference(after.tokens, before.tokens),
-            flops=None if after.flops is None or before.flops is None else after.flops - before.flops,
-        )
+        return self._work.between(first, last)
 
     def _grow(self, count: int) -> None:
         """Cut more batches, until there are `count`."""
         while len(self._rows) < count:
             rows = next(self._batches)
             source, target = (int(side.max()) for side in self._lengths[:, rows])
-            flops, so_far = self._session.training_flops(len(rows), (source, target)), self._sums[-1]
             self._rows.append(rows)
-            self._sums.append(
+            self._work.append(
                 Work(
-                    samples=(so_far.samples or 0) + len(rows),
-                    tokens=(so_far.tokens or 0) + int(self._lengths[1, rows].sum()),
-                    flops=None if flops is None or so_far.flops is None else so_far.flops + flops,
+                    iterations=int(len(self._rows) % self._size.micro_batches == 0),
+                    samples=len(rows),
+                    tokens=int(self._lengths[1, rows].sum()),
+                    flops=self._session.training_flops(len(rows), (source, target)),
                 )
             )
-
-
-def _difference(after: int | None, before: int | None) -> int:
-    assert after is not None, "counted in every batch"
-    assert before is not None, "counted in every batch"
-    return after - before
 
 
 def _batches(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,34 +28,28 @@ class WorkSums:
         works: Work of each batch. A quantity that any batch lacks is unknown.
     """
 
-    def __init__(self, works: Sequence[Work]) -> None:
-        rows = [[np.nan if value is None else float(value) for value in astuple(work)] for work in works]
-        self._sums: npt.NDArray[np.float64] = np.cumsum([[0.0] * len(fields(Work)), *rows], axis=0)
+    def __init__(self, works: Iterable[Work] = ()) -> None:
+        self._sums: list[npt.NDArray[np.float64]] = [np.zeros(len(fields(Work)))]  # before each batch, and after all
+        for work in works:
+            self.append(work)
+
+    def append(self, work: Work) -> None:
+        """Add a batch at the end."""
+        values = [np.nan if value is None else float(value) for value in astuple(work)]
+        self._sums.append(self._sums[-1] + values)
 
     def between(self, first: int, last: int) -> Work:
         """Work of the batches from `first` on, before `last`."""
         values = self._upto(last) - self._upto(first)
-        known = {
-            field.name: None if np.isnan(value) else float(value)
-            for field, value in zip(fields(Work), values, strict=True)
-        }
-        return Work(
-            iterations=_whole(known["iterations"]),
-            samples=_whole(known["samples"]),
-            tokens=_whole(known["tokens"]),
-            text_bytes=known["text_bytes"],
-            flops=known["flops"],
-            memory_bytes=known["memory_bytes"],
+        names = [field.name for field in fields(Work)]
+        return Work.of(
+            {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}
         )
 
     def _upto(self, count: int) -> npt.NDArray[np.float64]:
-        passes, rest = divmod(count, len(self._sums) - 1)
+        passes, rest = divmod(count, max(1, len(self._sums) - 1))
         sums: npt.NDArray[np.float64] = passes * self._sums[-1] + self._sums[rest]
         return sums
-
-
-def _whole(count: float | None) -> int | None:
-    return None if count is None else round(count)
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ class ScoringBatches:
         """Work of the first `count` batches; after the last one it starts over."""
         return self._work.between(0, count)
 
-    @property
+    @cached_property
     def tokens_by_window(self) -> list[int]:
         """Scored tokens of each window, in order."""
         return [int(count) for _, targets in self._batches for count in (targets != IGNORED).sum(dim=1)]
@@ -188,9 +183,7 @@ class StepSize:
 
     def repeated(self, work: Work) -> WorkSums:
         """Sums over a training whose micro-batches all do the same work; the last of a step completes the iteration."""
-        values = {field.name: getattr(work, field.name) for field in fields(Work)}
-        parts = [Work(**{**values, "iterations": 0})] * (self.micro_batches - 1) + [Work(**{**values, "iterations": 1})]
-        return WorkSums(parts)
+        return WorkSums([replace(work, iterations=0)] * (self.micro_batches - 1) + [replace(work, iterations=1)])
 
 
 def split_windows(inputs: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], batch_size: int) -> list[Batch]:

@@ -32,18 +32,21 @@ log = logging.getLogger("harness")
 
 @dataclass(frozen=True)
 class Watch:
-    """The callbacks of a fit, in the order in which Lightning calls them."""
+    """The callbacks of a fit, in the order in which Lightning calls them.
+
+    The curve comes before the metering, which opens the next window of training when a validation ends.
+    """
 
     progress: ReportProgress
-    metering: MeteredTraining
     curve: QualityCurve
+    metering: MeteredTraining
     budget: Budget
     checkpoint: TrainingCheckpoint
 
     @property
     def callbacks(self) -> list[pl.Callback]:
         """For the Trainer."""
-        return [self.progress, self.metering, self.curve, self.budget, self.checkpoint]
+        return [self.progress, self.curve, self.metering, self.budget, self.checkpoint]
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,13 @@ class Training:
         losses = [*self.resumed.losses, *(float(loss) for loss in module.losses)]
         if trainer.is_global_zero:
             write_curves(self.session.folder, losses, watch.curve.points, self.size.micro_batches)
-        waited = self._share_of_this_session(loader.wait_s)
         return {
             "stop_reason": reason,
             "steps": watch.metering.batches_done // self.size.micro_batches,
             "tokens": self.batches.work(0, watch.metering.batches_done).tokens,
             "final_loss": losses[-1] if losses else None,
             "data_wait_s": loader.wait_s,
-            "data_wait_share": waited,
+            "data_wait_share": self._share_of_this_session(loader.wait_s),
             "interruptions": len(self.resumed.lost),
             "lost_s": complete_sum([lost["seconds"] for lost in self.resumed.lost]),
             "lost_energy_j": complete_sum([lost["joules"] for lost in self.resumed.lost]),
@@ -144,7 +146,7 @@ class Training:
             resumed,
         )
         return Watch(
-            ReportProgress("train", session.progress), metering, curve, Budget(task.stop, metering), checkpoint
+            ReportProgress("train", session.progress), curve, metering, Budget(task.stop, metering), checkpoint
         )
 
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:

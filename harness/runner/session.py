@@ -43,7 +43,7 @@ class Session:
     meter: EnergyMeter
     progress: Progress
     folder: Path
-    training_cost: TrainingCost = field(default_factory=lambda: TrainingCost())
+    training_cost: TrainingCost = field(default_factory=TrainingCost)
 
     def training_flops(self, rows: int, lengths: tuple[int, ...]) -> float | None:
         """FLOPs of forward and backward of `rows` sequences; None where no published count holds."""

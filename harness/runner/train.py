@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,8 +24,6 @@ from harness.runner.fit import Training
 from harness.runner.module import LanguageModule, Loss, cross_entropy
 from harness.runner.ranks import other_ranks
 from harness.runner.session import Session, TaskOutcome, TrainingCost
-
-log = logging.getLogger("harness")
 
 
 def run_train(session: Session) -> TaskOutcome:
