@@ -174,7 +174,7 @@ class PackagedGGUFConfig(LabelledByName):
 
 @option
 class HubModelConfig:
-    """A causal or masked language model on the Hugging Face hub."""
+    """A language or translation model on the Hugging Face hub."""
 
     kind: Literal["hub"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_hub"
@@ -183,7 +183,9 @@ class HubModelConfig:
     id: str
     revision: str
     trust_remote_code: bool
-    learns: Literal["causal", "masked"]
+    learns: Literal["causal", "masked", "translation"]
+    prefix: str
+    decoding: DecodingConfig
 
     @property
     def label(self) -> str:
@@ -193,7 +195,7 @@ class HubModelConfig:
 
 @option
 class LocalModelConfig(LabelledByFolder):
-    """A causal or masked language model in a local folder, as `save_pretrained` writes it."""
+    """A language or translation model in a local folder, as `save_pretrained` writes it."""
 
     kind: Literal["local"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_local"
@@ -202,7 +204,9 @@ class LocalModelConfig(LabelledByFolder):
     name: str
     path: str
     trust_remote_code: bool
-    learns: Literal["causal", "masked"]
+    learns: Literal["causal", "masked", "translation"]
+    prefix: str
+    decoding: DecodingConfig
 
 
 ModelConfig = (

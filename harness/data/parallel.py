@@ -17,6 +17,8 @@ from harness.data.leaks import HeldOut
 from harness.errors import UserError
 
 Pair = tuple[str, str]
+# Its sides.
+SOURCE, TARGET = 0, 1
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,14 @@ class EncoderDecoderShape:
     """Two stacks of blocks: the same count, each product with the tokens that it is over.
 
     Attributes:
-        layers: L, blocks of each stack.
+        encoder_layers, decoder_layers: Blocks of each stack.
         heads, head_dim: H and Q, of every attention.
         source_parameters: Parameters that multiply source tokens: the encoder, and the decoder's keys and values of it.
         target_parameters: Parameters that multiply target tokens: the rest of the decoder, and the output layer.
     """
 
-    layers: int
+    encoder_layers: int
+    decoder_layers: int
     heads: int
     head_dim: int
     source_parameters: int
@@ -76,5 +77,5 @@ class EncoderDecoderShape:
         """Of `rows` pairs of `lengths[0]` source and `lengths[1]` target tokens."""
         source, target = lengths[:2]
         products = 2 * (self.source_parameters * source + self.target_parameters * target)
-        pairs = source * source + target * target + source * target
-        return rows * (products + 4 * self.layers * self.heads * self.head_dim * pairs)
+        pairs = self.encoder_layers * source * source + self.decoder_layers * (target * target + source * target)
+        return rows * (products + 4 * self.heads * self.head_dim * pairs)

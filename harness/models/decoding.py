@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor
 
 from harness.config.model import DecodingConfig
-from harness.models.translator import Translator
+
+
+class Steps(Protocol):
+    """A network that decodes one token at a time."""
+
+    def start(self, source_BS: Tensor) -> Any:
+        """Encode the source; the state that comes back has `reorder(rows)`."""
+        ...
+
+    def step(self, tokens_B: Tensor, state: Any) -> Tensor:
+        """Logits (B, V) of the token after these; the state grows by one position."""
+        ...
 
 
 @torch.no_grad()
-def translate(network: Translator, source_BS: Tensor, separator_id: int, settings: DecodingConfig) -> list[list[int]]:
+def translate(
+    network: Steps, source_BS: Tensor, separator_id: int, settings: DecodingConfig, longest: int
+) -> list[list[int]]:
     """Target tokens of each source, without start and end.
 
     Beam search keeps the `beam_size` likeliest continuations of every source and ranks finished ones by their
@@ -20,10 +35,10 @@ def translate(network: Translator, source_BS: Tensor, separator_id: int, setting
         network: The model.
         source_BS: Padded source ids (B, S).
         separator_id: Starts and ends a target.
-        settings: Beam size, length penalty, largest length.
+        settings: Beam size, length penalty.
+        longest: Tokens of a target at most.
     """
     beam = settings.beam_size
-    longest = min(network.config.context_length, source_BS.shape[1] + settings.extra_tokens)
     state = network.start(source_BS)
     search = _Beams(len(source_BS), beam, separator_id, settings.length_penalty, source_BS.device)
     state.reorder(search.rows())

@@ -6,12 +6,13 @@ import warnings
 from pathlib import Path
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from harness.config.model import PackagedGGUFConfig
 from harness.data.cache import atomic_path
 from harness.data.corpora import package_file
 from harness.data.corpus import TextSource
-from harness.models.huggingface import FAMILIES, file_hash, load_folder, with_provenance
+from harness.models.huggingface import causal_model, file_hash, read_model, with_provenance
 from harness.models.loaded import LoadedModel
 
 
@@ -28,7 +29,7 @@ def load_packaged(config: PackagedGGUFConfig, source: TextSource, cache_dir: Pat
         with atomic_path(folder) as temporary:
             dequantise(file, temporary)
     return with_provenance(
-        load_folder(str(folder), dtype, remote_code=False, family=FAMILIES["causal"]),
+        causal_model(*read_model(AutoModelForCausalLM, str(folder), dtype, remote_code=False)),
         source=f"{config.file} of package {config.requirement}",
         weights_sha256=digest,
         license=config.license,
@@ -39,8 +40,6 @@ def load_packaged(config: PackagedGGUFConfig, source: TextSource, cache_dir: Pat
 
 def dequantise(file: Path, folder: Path) -> None:
     """Write a GGUF file's model, in float32, and its tokenizer to `folder` in Hugging Face's format."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = AutoModelForCausalLM.from_pretrained(

@@ -1,50 +1,28 @@
-"""Causal and masked language models in Hugging Face's format: by hub id, or from a local folder."""
+"""Language and translation models in Hugging Face's format: by hub id, or from a local folder."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from harness.config.model import HubModelConfig, LocalModelConfig
+from harness.config.model import DecodingConfig, HubModelConfig, LocalModelConfig
 from harness.data.corpus import TextSource
 from harness.data.tokenizers import TextTokenizer
 from harness.errors import UserError
 from harness.metrics.flops import TransformerShape
 from harness.models.checks import model_folder
 from harness.models.loaded import LoadedModel, count_parameters
+from harness.models.seq2seq import HuggingFaceEncoderDecoder, embedded_parameters, marks_of, shape_of_huggingface
 
 transformers.utils.logging.disable_progress_bar()
-
-
-@dataclass(frozen=True)
-class Family:
-    """What a model of the Hugging Face format learns.
-
-    Attributes:
-        loader: The library's class that reads it.
-        options: Passed to its forward pass.
-        objective: Ours.
-        masked: Whether it has a mask token.
-    """
-
-    loader: Any
-    options: Mapping[str, Any]
-    objective: str
-    masked: bool
-
-
-FAMILIES = {
-    "causal": Family(AutoModelForCausalLM, {"use_cache": False}, "harness.objectives.causal:CausalObjective", False),
-    "masked": Family(AutoModelForMaskedLM, {}, "harness.objectives.masked:MaskedObjective", True),
-}
 
 
 class LogitsOf(nn.Module):
@@ -76,7 +54,7 @@ def load_hub(config: HubModelConfig, source: TextSource, cache_dir: Path, dtype:
         description = AutoConfig.from_pretrained(
             config.id, revision=config.revision, trust_remote_code=config.trust_remote_code
         )
-        loaded = load_folder(config.id, dtype, config.trust_remote_code, FAMILIES[config.learns], config.revision)
+        loaded = load_family(config.id, config, dtype, config.revision)
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.id={config.id} (revision {config.revision}) could not be loaded: {str(error).splitlines()[0]}",
@@ -96,7 +74,7 @@ def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dt
     """
     folder = model_folder(config.path)
     try:
-        loaded = load_folder(str(folder), dtype, config.trust_remote_code, FAMILIES[config.learns])
+        loaded = load_family(str(folder), config, dtype)
     except (OSError, ValueError) as error:
         raise UserError(f"model.path={config.path} could not be loaded: {str(error).splitlines()[0]}") from error
     digest = file_hash(sorted(folder.glob("*.safetensors")))
@@ -115,40 +93,98 @@ def file_hash(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def load_folder(
-    name: str, dtype: torch.dtype, remote_code: bool, family: Family, revision: str | None = None
+def load_family(
+    name: str, config: HubModelConfig | LocalModelConfig, dtype: torch.dtype, revision: str | None = None
 ) -> LoadedModel:
-    """Weights in `dtype`, and the tokenizer, from a folder or a hub id; only safetensors are read.
+    """The model of a folder or a hub id, as what its option says that it learns.
 
     Raises:
-        UserError: If a masked language model's tokenizer has no mask, or the tokenizer does not fit the model.
+        UserError: If the tokenizer does not fit the model, or lacks a token that it needs.
     """
+    remote_code = config.trust_remote_code
+    if config.learns == "masked":
+        return masked_model(*read_model(AutoModelForMaskedLM, name, dtype, remote_code, revision))
+    if config.learns == "translation":
+        model, tokenizer = read_model(AutoModelForSeq2SeqLM, name, dtype, remote_code, revision)
+        return translation_model(model, tokenizer, config.prefix, config.decoding)
+    return causal_model(*read_model(AutoModelForCausalLM, name, dtype, remote_code, revision))
+
+
+def read_model(
+    loader: Any, name: str, dtype: torch.dtype, remote_code: bool, revision: str | None = None
+) -> tuple[Any, Any]:
+    """Weights in `dtype`, and the tokenizer; only safetensors are read."""
     options: dict[str, Any] = {"trust_remote_code": remote_code}
     if revision is not None:
         options["revision"] = revision
-    model = family.loader.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
+    model = loader.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
     model.eval()
-    given = AutoTokenizer.from_pretrained(name, **options)
-    if family.masked and given.mask_token_id is None:
-        raise UserError(f"{name}: its tokenizer has no mask token", remedy="use model.learns=causal")
-    tokenizer = wrap_tokenizer(given, model.config.vocab_size, model.config.model_type)
-    embeddings = _embedding_sizes(model)
-    parameters = count_parameters(model)
+    return model, AutoTokenizer.from_pretrained(name, **options)
+
+
+def causal_model(model: Any, tokenizer: Any) -> LoadedModel:
+    """A model of the next token."""
+    wrapped = wrap_tokenizer(tokenizer, model)
+    return LoadedModel(LogitsOf(model, {"use_cache": False}), wrapped, shape=_shape(model), **_facts(model, wrapped))
+
+
+def masked_model(model: Any, tokenizer: Any) -> LoadedModel:
+    """A model of masked tokens.
+
+    Raises:
+        UserError: If its tokenizer has no mask.
+    """
+    if tokenizer.mask_token_id is None:
+        raise UserError("the model's tokenizer has no mask token", remedy="use model.learns=causal")
+    wrapped = wrap_tokenizer(tokenizer, model)
     return LoadedModel(
-        network=LogitsOf(model, family.options),
-        tokenizer=tokenizer,
-        context_length=int(getattr(model.config, "max_position_embeddings", 0) or 1024),
-        shape=_shape(model, parameters, embeddings),
-        num_parameters=parameters,
-        num_parameters_non_embedding=parameters - sum(embeddings.values()),
-        provenance={"tokenizer": tokenizer.name},
-        objective=family.objective,
-        mask_id=given.mask_token_id if family.masked else None,
+        LogitsOf(model, {}),
+        wrapped,
+        shape=_shape(model),
+        objective="harness.objectives.masked:MaskedObjective",
+        mask_id=tokenizer.mask_token_id,
+        **_facts(model, wrapped),
     )
 
 
-def wrap_tokenizer(tokenizer: Any, vocab_size: int, family: str) -> TextTokenizer:
+def translation_model(model: Any, tokenizer: Any, prefix: str, decoding: DecodingConfig) -> LoadedModel:
+    """A model from one sentence to another.
+
+    Raises:
+        UserError: If it does not say how sentences start and end, or is of an architecture that is not counted yet.
+    """
+    wrapped = wrap_tokenizer(tokenizer, model, prefix=prefix)
+    facts = _facts(model, wrapped)
+    return LoadedModel(
+        HuggingFaceEncoderDecoder(model, marks_of(model, tokenizer), decoding, facts["context_length"]),
+        wrapped,
+        shape=shape_of_huggingface(model),
+        objective="harness.objectives.translation:TranslationObjective",
+        target_tokenizer=wrap_tokenizer(tokenizer, model, as_target=True),
+        **facts,
+    )
+
+
+def _facts(model: Any, tokenizer: TextTokenizer) -> dict[str, Any]:
+    """What is the same for all of them."""
+    parameters = count_parameters(model)
+    lengths = (getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    return {
+        "context_length": int(next(filter(None, lengths), 1024)),
+        "num_parameters": parameters,
+        "num_parameters_non_embedding": parameters - sum(_embedding_sizes(model).values()),
+        "provenance": {"tokenizer": tokenizer.name},
+    }
+
+
+def wrap_tokenizer(tokenizer: Any, model: Any, prefix: str = "", as_target: bool = False) -> TextTokenizer:
     """A Hugging Face tokenizer behind our interface; documents are separated by BOS, EOS or SEP, the first that it has.
+
+    Args:
+        tokenizer: The library's.
+        model: The model that its ids go to.
+        prefix: Put before every text.
+        as_target: Whether its texts are targets of translations, which some tokenizers encode in another way.
 
     Raises:
         UserError: If it has none of them, or more ids than the model has embeddings.
@@ -157,33 +193,32 @@ def wrap_tokenizer(tokenizer: Any, vocab_size: int, family: str) -> TextTokenize
     separator = next((token for token in candidates if token is not None), None)
     if separator is None:
         raise UserError("the model's tokenizer has no BOS, EOS or SEP token to separate documents")
+    vocab_size, family = model.config.vocab_size, model.config.model_type
     if len(tokenizer) > vocab_size:
         raise UserError(f"the tokenizer has {len(tokenizer)} ids and the model's embedding only {vocab_size}")
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        given = {"text_target" if as_target else "text": [prefix + text for text in texts]}
+        ids: list[list[int]] = tokenizer(**given, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def decode(rows: Sequence[Sequence[int]]) -> list[str]:
         texts: list[str] = tokenizer.batch_decode([list(row) for row in rows], skip_special_tokens=True)
         return texts
 
-    identity = hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+    decides = (sorted(tokenizer.get_vocab().items()), prefix, as_target)
+    identity = hashlib.sha256(repr(decides).encode()).hexdigest()
     return TextTokenizer(f"{family}-{len(tokenizer)}", identity, vocab_size, separator, encode, decode)
 
 
 def _embedding_sizes(model: Any) -> dict[str, int]:
     """Parameters of the token embedding (`tokens`), of other embeddings (`positions`), of a separate output layer."""
-    tokens = model.get_input_embeddings()
-    others = [module for module in model.modules() if isinstance(module, nn.Embedding) and module is not tokens]
-    return {
-        "tokens": tokens.weight.numel(),
-        "positions": sum(module.weight.numel() for module in others),
-    }
+    tokens = model.get_input_embeddings().weight.numel()
+    return {"tokens": tokens, "positions": embedded_parameters(model) - tokens}
 
 
-def _shape(model: Any, parameters: int, embeddings: dict[str, int]) -> TransformerShape:
-    config = model.config
+def _shape(model: Any) -> TransformerShape:
+    config, parameters, embeddings = model.config, count_parameters(model), _embedding_sizes(model)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     output = model.get_output_embeddings()
     tied = output is not None and output.weight is model.get_input_embeddings().weight

@@ -25,6 +25,7 @@ class LoadedModel:
         provenance: Source, revision, file hash, licence and what else the record must say.
         objective: What it learns and is scored by; see `harness/objectives/`.
         mask_id: Token id that stands for a masked token, where it has one.
+        target_tokenizer: Tokenizer of the targets, where it is another.
     """
 
     network: nn.Module
@@ -36,6 +37,11 @@ class LoadedModel:
     provenance: Mapping[str, str]
     objective: str = "harness.objectives.causal:CausalObjective"
     mask_id: int | None = None
+    target_tokenizer: TextTokenizer | None = None
+
+    def tokenizer_of(self, side: int) -> TextTokenizer:
+        """Of the sources (0) or the targets (1) of pairs."""
+        return self.target_tokenizer or self.tokenizer if side else self.tokenizer
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -18,7 +18,9 @@ from harness.data.corpus import TextSource
 from harness.data.parallel import parallel_corpus
 from harness.load import implementation
 from harness.metrics.flops import EncoderDecoderShape
+from harness.models.decoding import translate
 from harness.models.loaded import LoadedModel, count_parameters
+from harness.models.seq2seq import EncoderDecoder, Marks
 
 KeysValues = tuple[Tensor, Tensor]  # each (B, H, S or T, D)
 
@@ -131,21 +133,20 @@ class DecoderState:
         self.own = [(keys[rows], values[rows]) for keys, values in self.own]
 
 
-class Translator(nn.Module):
+class Translator(EncoderDecoder):
     """Encoder and decoder over one shared embedding, which is also the output layer; sinusoidal positions.
 
     Args:
         config: Sizes.
         vocab_size: Token ids, the padding's included.
-        padding_id: Id that fills the source up to its batch's length.
+        marks: Token ids around sentences.
     """
 
     positions: Tensor
 
-    def __init__(self, config: TranslatorConfig, vocab_size: int, padding_id: int) -> None:
-        super().__init__()
+    def __init__(self, config: TranslatorConfig, vocab_size: int, marks: Marks) -> None:
+        super().__init__(marks, config.decoding)
         self.config = config
-        self.padding_id = padding_id
         self.tokens = nn.Embedding(vocab_size, config.n_embd)
         self.encoder = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layer))
         self.decoder = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layer))
@@ -171,7 +172,7 @@ class Translator(nn.Module):
 
     def start(self, source_BS: Tensor) -> DecoderState:
         """Encode the source (B, S)."""
-        mask = (source_BS != self.padding_id)[:, None, None, :]
+        mask = (source_BS != self.marks.padding)[:, None, None, :]
         x_BSC = self._embed(source_BS, 0)
         for block in self.encoder:
             x_BSC = block(x_BSC, mask)
@@ -190,6 +191,11 @@ class Translator(nn.Module):
             x_BTC = block(x_BTC, (keys, values), state.source[number], state.mask, causal=False)
         state.own, state.length = grown, state.length + 1
         return F.linear(x_BTC[:, 0], self.tokens.weight)
+
+    def translate(self, source_BS: Tensor) -> list[list[int]]:
+        """Target tokens of each source, without start and end."""
+        longest = min(self.config.context_length, source_BS.shape[1] + self.decoding.extra_tokens)
+        return translate(self, source_BS, self.marks.end, self.decoding, longest)
 
     def decoder_blocks(self) -> list[DecoderBlock]:
         """The decoder, from the first block on."""
@@ -215,7 +221,9 @@ def build(config: TranslatorConfig, source: TextSource, cache_dir: Path, dtype: 
     """
     corpus = parallel_corpus(source)
     tokenizer = implementation(config.tokenizer)(config.tokenizer, corpus, cache_dir)
-    network = Translator(config, tokenizer.vocab_size + 1, tokenizer.vocab_size).to(dtype)
+    separator, padding = tokenizer.separator_id, tokenizer.vocab_size
+    marks = Marks(padding=padding, end=separator, source_start=(), target_start=(separator,))
+    network = Translator(config, padding + 1, marks).to(dtype)
     parameters = count_parameters(network)
     embedding = network.tokens.weight.numel()
     return LoadedModel(
@@ -237,5 +245,10 @@ def shape_of(network: Translator) -> EncoderDecoderShape:
     of_source += [part for block in blocks for part in (block.cross_attention.key, block.cross_attention.value)]
     source = sum(count_parameters(part) for part in of_source)
     return EncoderDecoderShape(
-        config.n_layer, config.n_head, config.n_embd // config.n_head, source, count_parameters(network) - source
+        encoder_layers=config.n_layer,
+        decoder_layers=config.n_layer,
+        heads=config.n_head,
+        head_dim=config.n_embd // config.n_head,
+        source_parameters=source,
+        target_parameters=count_parameters(network) - source,
     )

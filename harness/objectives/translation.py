@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.config.model import DecodingConfig
 from harness.config.task import ScoringConfig
 from harness.data.corpus import TextSource
-from harness.data.parallel import Pair, parallel_corpus, require_pairs
+from harness.data.parallel import SOURCE, TARGET, Pair, parallel_corpus, require_pairs
 from harness.data.tokens import IGNORED, TokenRows, token_rows
 from harness.energy.meter import Work
 from harness.errors import UserError
 from harness.metrics.translation import translation_quality
-from harness.models.translator import Translator
+from harness.models.seq2seq import EncoderDecoder, Marks
 from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches, WorkSums
 from harness.runner.module import LanguageModule
 from harness.runner.score import likelihood, score_batches, scoring_work
@@ -53,7 +52,7 @@ class TranslationObjective:
         quality = likelihood(batches, nats, session.config.seed)
         pairs = held_out_pairs(session.corpus, scoring.split, scoring.max_bytes)
         translations, translate_reason = translate_pairs(session, pairs)
-        settings = decoding_of(session)
+        settings = network_of(session).decoding
         left_out = len(pairs) - len(PairEncoder.of(session).fitting(pairs))
         protocol = {
             "split": scoring.split,
@@ -71,7 +70,7 @@ class TranslationObjective:
     def _reference_batches(self, session: Session, split: str, max_bytes: int, batch_size: int) -> ScoringBatches:
         encoder = PairEncoder.of(session)
         pairs = encoder.fitting(held_out_pairs(session.corpus, split, max_bytes))
-        sources, targets = encoder.encode([pair[0] for pair in pairs]), encoder.encode([pair[1] for pair in pairs])
+        sources, targets = (encoder.encode([pair[side] for pair in pairs], side) for side in (SOURCE, TARGET))
         batches = [
             encoder.batch(sources[start : start + batch_size], targets[start : start + batch_size])
             for start in range(0, len(pairs), batch_size)
@@ -91,25 +90,23 @@ def held_out_pairs(source: TextSource, split: str, max_bytes: int) -> list[Pair]
     return list(pairs[: int(np.searchsorted(ends, max_bytes)) + 1])
 
 
-def decoding_of(session: Session) -> DecodingConfig:
-    """How translations are searched for: what the network was built with."""
-    assert isinstance(session.model.network, Translator)
-    return session.model.network.config.decoding
+def network_of(session: Session) -> EncoderDecoder:
+    """The session's network, as what it is here."""
+    assert isinstance(session.model.network, EncoderDecoder), "its option names this objective"
+    return session.model.network
 
 
 def translate_pairs(session: Session, pairs: Sequence[Pair]) -> tuple[list[str], str]:
     """Translate the sources, longest first; returns the translations in their order, and why the repeats stopped."""
-    network, encoder = session.model.network, PairEncoder.of(session)
-    assert isinstance(network, Translator)
-    sources = encoder.encode([source for source, _ in pairs])
+    encoder = PairEncoder.of(session)
+    sources = encoder.encode([source for source, _ in pairs], SOURCE)
     order = sorted(range(len(pairs)), key=lambda number: -len(sources[number]))
     size = session.config.batch_size
     batches: list[Batch] = []
     for start in range(0, len(order), size):
         padded = encoder.source([sources[number] for number in order[start : start + size]])
         batches.append(((padded,), torch.full((len(padded), 1), IGNORED)))
-    module = TranslationModule(network, session.model.tokenizer.separator_id, decoding_of(session))
-    rows, reason = translate_batches(session, module, batches)
+    rows, reason = translate_batches(session, TranslationModule(network_of(session)), batches)
     texts = session.model.tokenizer.decode(rows)
     by_number = dict(zip(order, texts, strict=True))
     return [by_number[number] for number in range(len(pairs))], reason
@@ -121,22 +118,20 @@ class PairEncoder:
 
     Attributes:
         session: Gives tokenizer and cache.
-        separator_id: Starts and ends a sentence.
-        padding_id: Fills the source.
-        longest: Tokens of a sentence at most, besides its end; longer ones are cut.
+        marks: Token ids around sentences.
+        longest: Tokens of a sentence at most, besides its marks; longer ones are cut.
     """
 
     session: Session
-    separator_id: int
-    padding_id: int
+    marks: Marks
     longest: int
 
     @classmethod
     def of(cls, session: Session) -> PairEncoder:
         """Of a session's model."""
-        network = session.model.network
-        assert isinstance(network, Translator), "its option names this objective"
-        return cls(session, session.model.tokenizer.separator_id, network.padding_id, session.model.context_length - 1)
+        marks = network_of(session).marks
+        marked = max(len(marks.source_start) + 1, len(marks.target_start))
+        return cls(session, marks, session.model.context_length - marked)
 
     def rows(self, source: TextSource, split: str) -> tuple[TokenRows, TokenRows]:
         """Source and target ids of a split's pairs."""
@@ -146,10 +141,10 @@ class PairEncoder:
             token_rows(
                 [pair[side] for pair in pairs],
                 f"{source.content_hash}:{split}:{side}",
-                session.model.tokenizer,
+                session.model.tokenizer_of(side),
                 session.cache_dir,
             )
-            for side in (0, 1)
+            for side in (SOURCE, TARGET)
         ]
         return found[0], found[1]
 
@@ -159,26 +154,32 @@ class PairEncoder:
         Raises:
             UserError: If there is none.
         """
-        lengths = [[len(ids) for ids in self.session.model.tokenizer.encode(pair)] for pair in pairs]
-        found = [pair for pair, sizes in zip(pairs, lengths, strict=True) if max(sizes) <= self.longest]
+        sides = [
+            self.session.model.tokenizer_of(side).encode([pair[side] for pair in pairs]) for side in (SOURCE, TARGET)
+        ]
+        longest = [max(len(source), len(target)) for source, target in zip(*sides, strict=True)]
+        found = [pair for pair, length in zip(pairs, longest, strict=True) if length <= self.longest]
         if not found:
             raise UserError(
                 f"no held-out pair fits into {self.longest} tokens", remedy="use a larger model.context_length"
             )
         return found
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], side: int) -> list[list[int]]:
         """Ids of each text, cut to the longest."""
-        return [ids[: self.longest] for ids in self.session.model.tokenizer.encode(texts)]
+        return [ids[: self.longest] for ids in self.session.model.tokenizer_of(side).encode(texts)]
 
     def source(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Padded source ids (B, S), each ended by the separator."""
-        return self._padded([[*row, self.separator_id] for row in rows], self.padding_id)
+        """Padded source ids (B, S) within their marks."""
+        marks = self.marks
+        return self._padded([[*marks.source_start, *row, marks.end] for row in rows], marks.padding)
 
     def batch(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
-        """Source (B, S), target after the start token (B, T); and the targets (B, T), IGNORED after their end."""
-        given = self._padded([[self.separator_id, *row] for row in targets], self.padding_id)
-        wanted = self._padded([[*row, self.separator_id] for row in targets], IGNORED)
+        """Source (B, S), target after its start (B, T); and the targets (B, T), IGNORED where none is asked for."""
+        marks = self.marks
+        unasked = [IGNORED] * (len(marks.target_start) - 1)
+        given = self._padded([[*marks.target_start, *row] for row in targets], marks.padding)
+        wanted = self._padded([[*unasked, *row, marks.end] for row in targets], IGNORED)
         return (self.source(sources), given), wanted
 
     @staticmethod
@@ -202,9 +203,12 @@ class PairBatches:
     ) -> None:
         self._pairs = pairs
         self._encoder = encoder
-        # With the end of the source, and the start or end of the target.
-        lengths = np.stack([rows.lengths + 1 for rows in pairs])
-        fitting = np.flatnonzero((lengths.max(axis=0) <= context) & (lengths.min(axis=0) > 1))
+        marks = encoder.marks
+        lengths = np.stack(
+            [pairs[SOURCE].lengths + len(marks.source_start) + 1, pairs[TARGET].lengths + len(marks.target_start)]
+        )
+        filled = np.minimum(pairs[SOURCE].lengths, pairs[TARGET].lengths) > 0
+        fitting = np.flatnonzero((lengths.max(axis=0) <= context) & filled)
         if len(fitting) == 0:
             raise UserError(
                 f"no pair of the training split fits into {context} tokens",
@@ -241,7 +245,7 @@ class PairBatches:
                 Work(
                     iterations=int(len(self._rows) % self._size.micro_batches == 0),
                     samples=len(rows),
-                    tokens=int(self._lengths[1, rows].sum()),
+                    tokens=int((self._pairs[TARGET].lengths[rows] + 1).sum()),  # and the end of each
                     flops=self._session.training_flops(len(rows), (source, target)),
                 )
             )

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 
-from harness.config.model import DecodingConfig
 from harness.energy.meter import Work
-from harness.models.decoding import translate
-from harness.models.translator import Translator
+from harness.models.seq2seq import EncoderDecoder
 from harness.runner.batches import Batch, ScoringBatches
 from harness.runner.repeats import repeat_until_precise
 from harness.runner.score import Scorer
@@ -21,15 +19,11 @@ class TranslationModule(pl.LightningModule):
 
     Args:
         network: The model.
-        separator_id: Starts and ends a target.
-        settings: How translations are searched for.
     """
 
-    def __init__(self, network: Translator, separator_id: int, settings: DecodingConfig) -> None:
+    def __init__(self, network: EncoderDecoder) -> None:
         super().__init__()
         self.network = network
-        self._separator_id = separator_id
-        self._settings = settings
         self.rows: list[list[int]] = []  # target tokens of each source
 
     def on_test_start(self) -> None:
@@ -39,7 +33,7 @@ class TranslationModule(pl.LightningModule):
     def test_step(self, batch: Batch, index: int) -> None:
         """Keep the translations of a batch."""
         (source,), _ = batch
-        self.rows.extend(translate(self.network, source, self._separator_id, self._settings))
+        self.rows.extend(self.network.translate(source))
 
 
 def translate_batches(

@@ -7,11 +7,12 @@ from torch.nn import functional as F
 
 from harness.config.compose import compose_cell
 from harness.config.model import ByteTokenizerConfig, DecodingConfig, TranslatorConfig
-from harness.models.decoding import translate
 from harness.models.loaded import count_parameters
+from harness.models.seq2seq import Marks
 from harness.models.translator import Attention, Translator, shape_of, sinusoids
 
 PAD, END, VOCABULARY = 11, 10, 12
+MARKS = Marks(padding=PAD, end=END, source_start=(), target_start=(END,))
 
 
 def config(beam_size=1, length_penalty=0.6, extra_tokens=50, **changes) -> TranslatorConfig:
@@ -27,25 +28,26 @@ def config(beam_size=1, length_penalty=0.6, extra_tokens=50, **changes) -> Trans
 
 def network(seed=0, **changes) -> Translator:
     torch.manual_seed(seed)
-    return Translator(config(**changes), VOCABULARY, PAD).eval()
+    return Translator(config(**changes), VOCABULARY, MARKS).eval()
 
 
 @pytest.mark.parametrize("vocabulary", [1, 37_000])
 def test_the_base_model_has_the_papers_parameters(vocabulary):
     with torch.device("meta"):
-        base = Translator(compose_cell(["model=transformer-base"]).config.model, vocabulary, 0)
+        base = Translator(compose_cell(["model=transformer-base"]).config.model, vocabulary, MARKS)
     assert count_parameters(base) == 44_138_496 + 512 * vocabulary
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "width", "inner"), [("tiny", 2, 128, 512), ("small", 3, 256, 1024), ("big", 6, 1024, 4096)]
+    ("name", "layers", "width", "inner"),
+    [("nano", 2, 64, 256), ("tiny", 2, 128, 512), ("small", 3, 256, 1024), ("big", 6, 1024, 4096)],
 )
 def test_the_other_sizes_by_hand(name, layers, width, inner):
     attention, norm = 4 * (width**2 + width), 2 * width
     perceptron = 2 * width * inner + width + inner
     expected = layers * (3 * attention + 2 * perceptron + 5 * norm) + 100 * width
     with torch.device("meta"):
-        model = Translator(compose_cell([f"model=transformer-{name}"]).config.model, 100, 0)
+        model = Translator(compose_cell([f"model=transformer-{name}"]).config.model, 100, MARKS)
     assert count_parameters(model) == expected
 
 
@@ -112,7 +114,7 @@ def test_a_beam_of_one_is_greedy(seed):
     model = network(seed, extra_tokens=3)
     sources = [[1, 2, 3, END], [4, 5, END, PAD]]
     expected = [greedy_by_hand(model, torch.tensor([source]), 7) for source in sources]
-    assert translate(model, torch.tensor(sources), END, model.config.decoding) == expected
+    assert model.translate(torch.tensor(sources)) == expected
 
 
 def log_likelihood(model, source, tokens):
@@ -127,7 +129,6 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all_sequences(seed, pena
     model = network(seed, length_penalty=penalty, beam_size=VOCABULARY**2)
     model.tokens.weight.data *= 4  # far from uniform
     source, longest = torch.tensor([[1, 2, 3, END]]), 2
-    settings = DecodingConfig(beam_size=VOCABULARY**2, length_penalty=penalty, extra_tokens=0)
     model.config = config(context_length=longest)  # type: ignore[assignment]
     ends = [[END]] + [[t, END] for t in range(VOCABULARY) if t != END]
     open_ended = [list(pair) for pair in itertools.product(range(VOCABULARY), repeat=2) if END not in pair]
@@ -136,13 +137,13 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all_sequences(seed, pena
         for tokens in ends + open_ended
     }
     best = [token for token in max(ranked, key=ranked.__getitem__) if token != END]
-    assert translate(model, source, END, settings) == [best]
+    assert model.translate(source) == [best]
 
 
 def test_flops_of_the_base_model_by_hand():
     """Encoder 12 C^2 a layer and source token; decoder's cross keys and values 2 C^2; the rest 14 C^2; biases and norms."""
     with torch.device("meta"):
-        base = Translator(compose_cell(["model=transformer-base"]).config.model, 1000, 0)
+        base = Translator(compose_cell(["model=transformer-base"]).config.model, 1000, MARKS)
     shape = shape_of(base)
     assert shape.source_parameters == 18_914_304 + 6 * 2 * (512**2 + 512)
     assert shape.source_parameters + shape.target_parameters == count_parameters(base)
@@ -155,7 +156,7 @@ def test_flops_of_the_base_model_by_hand():
 def test_a_copy_task_is_learnt():
     """Of 100 unseen strings of digits more than 99 % are copied without a fault."""
     torch.manual_seed(0)
-    model = Translator(config(n_embd=32, n_head=4, n_inner=64, n_layer=1, context_length=12), VOCABULARY, PAD)
+    model = Translator(config(n_embd=32, n_head=4, n_inner=64, n_layer=1, context_length=12), VOCABULARY, MARKS)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
     steps = 900
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 100, 1 - step / steps))
@@ -177,5 +178,5 @@ def test_a_copy_task_is_learnt():
         schedule.step()
     model.eval()
     test = strings(500)
-    found = translate(model, batch(test)[0], END, model.config.decoding)
+    found = model.translate(batch(test)[0])
     assert sum(row == digits for row, digits in zip(found, test.tolist(), strict=True)) > 0.99 * 500

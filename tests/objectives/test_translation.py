@@ -9,6 +9,7 @@ from harness.config.compose import compose_cell
 from harness.data.tokenizers import byte_tokenizer
 from harness.data.tokens import IGNORED, TokenRows, token_rows
 from harness.errors import UserError
+from harness.models.seq2seq import Marks
 from harness.models.translator import Translator, shape_of
 from harness.objectives.translation import PairBatches, PairEncoder, held_out_pairs
 from harness.runner.batches import StepSize
@@ -18,8 +19,11 @@ BYTES = byte_tokenizer(None, None, None)
 
 def session(seed=0):
     """As much of a session as batches of pairs need."""
-    network = Translator(compose_cell(["model=transformer-tiny"]).config.model, 258, 257)
-    model = SimpleNamespace(tokenizer=BYTES, network=network, context_length=32, shape=shape_of(network))
+    marks = Marks(padding=257, end=256, source_start=(), target_start=(256,))
+    network = Translator(compose_cell(["model=transformer-tiny"]).config.model, 258, marks)
+    model = SimpleNamespace(
+        tokenizer=BYTES, tokenizer_of=lambda side: BYTES, network=network, context_length=32, shape=shape_of(network)
+    )
     return SimpleNamespace(
         model=model,
         config=SimpleNamespace(seed=seed),
