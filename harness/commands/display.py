@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from harness.config.compose import resolved_config
 from harness.config.fingerprint import run_id
@@ -94,3 +97,16 @@ def print_records(records: Sequence[Record]) -> None:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
+
+
+def print_generations(folder: Path, most: int = 3) -> None:
+    """The first texts that a run generated, where it did."""
+    path = folder / "generations.jsonl"
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines()[:most]:
+        row = json.loads(line)
+        Console(highlight=False, markup=False, soft_wrap=True).print(
+            Text(row["prompt"], style="dim") + Text(row["output"])
+        )
+    print(f"texts: {path}")

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from harness.commands.display import LiveProgress, print_config, print_records
+from harness.commands.display import LiveProgress, print_config, print_generations, print_records
 from harness.config.compose import compose_cell
 from harness.runner.preflight import check_cells
 
@@ -26,5 +26,6 @@ def main(options: argparse.Namespace) -> int:
         progress.start_cell(cell.config)
         record = execute(cell, shlex.join(["joulebench", *sys.argv[1:]]), progress.report)
     print_records([record])
+    print_generations(run_folder(cell.config))
     print(f"record: {run_folder(cell.config)}/record.json")
     return 0 if record.status == "ok" else 1

@@ -24,6 +24,8 @@ def content_hash(container: Mapping[str, Any]) -> str:
 def fingerprint(config: Config) -> str:
     """The cell's identity as 16 hexadecimal digits."""
     identity = {key: value for key, value in resolved_config(config).items() if key not in _NOT_IDENTITY}
+    if config.hardware.devices == 1:  # Nothing is shared.
+        identity["hardware"] = {key: value for key, value in identity["hardware"].items() if key != "strategy"}
     return content_hash(identity)[:16]
 
 

@@ -73,7 +73,6 @@ class GPTConfig(LabelledByName):
 
     kind: Literal["gpt"]
     implementation: ClassVar[str] = "harness.models.gpt:build"
-    several_devices: ClassVar[bool] = True
     name: str
     n_layer: Count
     n_head: Count
@@ -100,7 +99,6 @@ class BertConfig(LabelledByName):
 
     kind: Literal["bert"]
     implementation: ClassVar[str] = "harness.models.bert:build"
-    several_devices: ClassVar[bool] = True
     name: str
     n_layer: Count
     n_head: Count
@@ -129,7 +127,6 @@ class TranslatorConfig(LabelledByName):
 
     kind: Literal["transformer"]
     implementation: ClassVar[str] = "harness.models.translator:build"
-    several_devices: ClassVar[bool] = False
     name: str
     n_layer: Count
     n_head: Count
@@ -151,7 +148,6 @@ class CheckpointModelConfig(LabelledByFolder):
 
     kind: Literal["checkpoint"]
     implementation: ClassVar[str] = "harness.models.checkpoint:load_checkpoint"
-    several_devices: ClassVar[bool] = True
     name: str
     path: str
 
@@ -163,7 +159,6 @@ class PackagedGGUFConfig(LabelledByName):
     kind: Literal["packaged-gguf"]
     implementation: ClassVar[str] = "harness.models.gguf:load_packaged"
     preflight: ClassVar[str] = "harness.models.checks:check_packaged"
-    several_devices: ClassVar[bool] = True
     name: str
     package: str
     file: str
@@ -178,7 +173,6 @@ class HubModelConfig:
 
     kind: Literal["hub"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_hub"
-    several_devices: ClassVar[bool] = True
     name: str
     id: str
     revision: str
@@ -200,7 +194,6 @@ class LocalModelConfig(LabelledByFolder):
     kind: Literal["local"]
     implementation: ClassVar[str] = "harness.models.huggingface:load_local"
     preflight: ClassVar[str] = "harness.models.checks:check_local"
-    several_devices: ClassVar[bool] = True
     name: str
     path: str
     trust_remote_code: bool

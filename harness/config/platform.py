@@ -27,11 +27,13 @@ class HardwareConfig:
 
     `peak_flops` maps a compute dtype to the dense peak in FLOP/s of one device. Empty means unknown: utilisation
     then stays empty. `cache_bytes` is the last-level cache: weights that fit in it need not be read from memory.
+    `strategy` says what several devices that train hold: each the whole model (ddp), or a share of it (fsdp).
     """
 
     name: str
     accelerator: Literal["cpu", "cuda"]
     devices: Count
+    strategy: Literal["ddp", "fsdp"]
     threads: Count | None
     peak_flops: dict[Dtype, Positive | None]
     memory_bandwidth_bytes_per_s: Positive | None

@@ -139,4 +139,38 @@ class TrainTaskConfig:
             raise ValueError("stop.quality and stop.patience need validation.every: how often quality is looked at")
 
 
-TaskConfig = ScoreTaskConfig | TrainTaskConfig
+@option
+class SamplingConfig:
+    """How the next token is chosen: the likeliest at a temperature of 0, else drawn."""
+
+    temperature: NonNegative
+    top_k: Count | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+
+
+@option
+class GenerateTaskConfig:
+    """Text from prompts, phase by phase."""
+
+    kind: Literal["generate"]
+    implementation: ClassVar[str] = "harness.runner.generate:run_generate"
+    preflight: ClassVar[str] = "harness.data.files:check_prompts"
+    main_phase: ClassVar[str] = "decode"
+    several_devices: ClassVar[bool] = False
+    name: str
+    prompt: str | None
+    prompts: str | None
+    prompt_tokens: Count
+    output_tokens: Annotated[int, Field(ge=2)]
+    requests: Count
+    sampling: SamplingConfig
+    compile: bool
+    score: bool
+    scoring: ScoringConfig
+
+    def __post_init__(self) -> None:
+        if self.prompt is not None and self.prompts is not None:
+            raise ValueError("give task.prompt or task.prompts, not both")
+
+
+TaskConfig = ScoreTaskConfig | TrainTaskConfig | GenerateTaskConfig

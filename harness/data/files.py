@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.config.data import FileDataConfig
+from harness.config.task import GenerateTaskConfig
 from harness.data.corpus import Corpus, clean, make_corpus, split_documents
 from harness.errors import UserError
 
@@ -54,20 +55,20 @@ def check_file(name: str) -> Path:
     return path
 
 
-def read_text(path: Path) -> str:
-    """A file's text.
+def read_text(path: Path, key: str = "data.path") -> str:
+    """The text of a file, which `key` names.
 
     Raises:
         UserError: If the file is binary, or no UTF-8.
     """
     raw = path.read_bytes()
     if b"\0" in raw[:65536]:
-        raise UserError(f"data.path={path}: the file is binary", remedy="give a text file")
+        raise UserError(f"{key}={path}: the file is binary", remedy="give a text file")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"data.path={path}: not UTF-8 at byte {error.start}", remedy="convert it: iconv -f latin1 -t utf-8"
+            f"{key}={path}: not UTF-8 at byte {error.start}", remedy="convert it: iconv -f latin1 -t utf-8"
         ) from error
 
 
@@ -114,3 +115,30 @@ _READERS: dict[str, Callable[[Path, str], list[str]]] = {
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
+
+
+def read_prompts(name: str) -> list[str]:
+    """The prompts of a UTF-8 file, one a line; empty lines separate nothing and are left out.
+
+    Raises:
+        UserError: If there is no such file, it is no text, or it holds none.
+    """
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UserError(f"task.prompts={name}: no such file", remedy="check the path; it is relative to this folder")
+    prompts = [line for line in read_text(path, "task.prompts").splitlines() if line.strip()]
+    if not prompts:
+        raise UserError(f"task.prompts={name}: the file holds no prompt", remedy="give a file with a prompt a line")
+    return prompts
+
+
+def check_prompts(config: GenerateTaskConfig) -> None:
+    """Check, before any run starts, that the task's prompts are there.
+
+    Raises:
+        UserError: As for `read_prompts`; or if the one prompt is empty.
+    """
+    if config.prompts is not None:
+        read_prompts(config.prompts)
+    if config.prompt is not None and not config.prompt.strip():
+        raise UserError("task.prompt is empty", remedy="give a text to go on from")

@@ -159,7 +159,7 @@ def read_lines(name: str, key: str) -> list[str]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"data.{key}={name}: no such file", remedy="check the path; it is relative to this folder")
-    lines = read_text(path).splitlines()
+    lines = read_text(path, f"data.{key}").splitlines()
     if not any(line.strip() for line in lines):
         raise UserError(f"data.{key}={name}: the file holds no text", remedy="give a file with text in it")
     return lines

@@ -38,6 +38,8 @@ class TextTokenizer:
         encode: Documents to lists of ids, without special tokens.
         decode: The inverse; special tokens are left out.
         file: Name and content of its file where it was learnt from a text, so that a checkpoint can keep it.
+        start_ids: Ids before every prompt, where this is not the separator.
+        stop_ids: Ids that end a generated text, where this is not the separator.
     """
 
     name: str
@@ -47,6 +49,18 @@ class TextTokenizer:
     encode: Callable[[Sequence[str]], list[list[int]]]
     decode: Callable[[Sequence[Sequence[int]]], list[str]]
     file: tuple[str, bytes] | None = None
+    start_ids: tuple[int, ...] | None = None
+    stop_ids: tuple[int, ...] | None = None
+
+    @property
+    def prompt_start(self) -> tuple[int, ...]:
+        """Ids before every prompt."""
+        return (self.separator_id,) if self.start_ids is None else self.start_ids
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end a generated text."""
+        return (self.separator_id,) if self.stop_ids is None else self.stop_ids
 
 
 def byte_tokenizer(config: ByteTokenizerConfig, corpus: TextSource, cache_dir: Path) -> TextTokenizer:

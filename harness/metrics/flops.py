@@ -33,16 +33,27 @@ class TransformerShape:
         head_dim: Q, width of a head.
         matmul_parameters: N, parameters that take part in matrix products: without position embeddings, and without
             the token embedding unless it is also the output layer.
+        output_parameters: Of these, the output layer's.
     """
 
     layers: int
     heads: int
     head_dim: int
     matmul_parameters: int
+    output_parameters: int = 0
 
     def forward_flops(self, rows: int, lengths: tuple[int, ...]) -> int:
         """Of `rows` sequences of `lengths[0]` tokens."""
         return rows * lengths[0] * forward_flops_per_token(self, lengths[0])
+
+    def prefill_flops(self, rows: int, length: int) -> int:
+        """Of `rows` prompts of `length` tokens, each with the output layer at its last token alone."""
+        return self.forward_flops(rows, (length,)) - 2 * rows * (length - 1) * self.output_parameters
+
+    def step_flops(self, rows: int, past: int, steps: int) -> int:
+        """Of `steps` further tokens of `rows` sequences, after `past` tokens each."""
+        lengths = range(past + 1, past + 1 + steps)
+        return rows * sum(forward_flops_per_token(self, length) for length in lengths)
 
 
 def training_flops_per_token(shape: TransformerShape, context: int) -> int:

@@ -17,6 +17,7 @@ from harness.config.model import GPTConfig
 from harness.data.corpus import TextSource, text_corpus
 from harness.load import implementation
 from harness.metrics.flops import TransformerShape
+from harness.models.generation import Generator
 from harness.models.loaded import LoadedModel, count_parameters
 
 
@@ -31,12 +32,17 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * inner, bias=config.bias)
         self.out = nn.Linear(inner, config.n_embd, bias=config.bias)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
+    def forward(self, x_BTC: Tensor, number: int = 0, cache: GPTCache | None = None) -> Tensor:
+        """(B, T, C) to (B, T, C); `number` is the layer's in the cache, which is attended to as well."""
         B, T, _ = x_BTC.shape
         q_BHTD, k_BHTD, v_BHTD = self.qkv(x_BTC).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        mask = None
+        if cache is not None:
+            k_BHTD, v_BHTD, mask = cache.extended(number, k_BHTD, v_BHTD)
         dropout = self.dropout if self.training else 0.0
-        y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, dropout_p=dropout, is_causal=True)
+        y_BHTD = F.scaled_dot_product_attention(
+            q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
+        )
         y_BTC = self.out(y_BHTD.transpose(1, 2).reshape(B, T, -1))
         return F.dropout(y_BTC, self.dropout, self.training)
 
@@ -53,14 +59,76 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = config.dropout
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
-        x_BTC = x_BTC + self.attention(self.norm_1(x_BTC))
+    def forward(self, x_BTC: Tensor, number: int = 0, cache: GPTCache | None = None) -> Tensor:
+        """(B, T, C) to (B, T, C), as the attention."""
+        x_BTC = x_BTC + self.attention(self.norm_1(x_BTC), number, cache)
         hidden = F.gelu(self.up(self.norm_2(x_BTC)), approximate="tanh")
         return x_BTC + F.dropout(self.down(hidden), self.dropout, self.training)
 
 
-class GPT(nn.Module):
+class GPTCache:
+    """Keys and values of all layers, in tensors of their final size.
+
+    Args:
+        config: Of the model.
+        prompts: Sequences.
+        prompt: Tokens of the prompts, padding included.
+        padding_B: How many tokens fill up each row on the left; None where none does.
+        capacity: Tokens of a sequence at most.
+        like: Gives dtype and device.
+    """
+
+    def __init__(
+        self, config: GPTConfig, prompts: int, prompt: int, padding_B: Tensor | None, capacity: int, like: Tensor
+    ) -> None:
+        shape = (config.n_layer, 2, prompts, config.n_head, capacity, config.head_width)
+        self.kept = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.length = torch.zeros((), dtype=torch.long, device=like.device)
+        self._prompt = prompt
+        padding = torch.zeros(prompts, dtype=torch.long) if padding_B is None else padding_B
+        self._padding_B1 = padding.to(like.device)[:, None]
+        self._places = torch.arange(capacity, device=like.device)
+        self._unread = padding_B is None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.kept.nbytes
+
+    def rewind(self) -> None:
+        """Forget everything behind the prompts."""
+        self.length.fill_(self._prompt)
+
+    def positions(self, tokens: int) -> Tensor:
+        """Positions (B, T) of the next tokens; padding is at the first."""
+        return (self._next(tokens) - self._padding_B1).clamp(min=0)
+
+    def extended(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """All keys and values of a layer, those of the next tokens included, and what each of these may see.
+
+        Prompts without padding see themselves alone, and no mask is needed.
+        """
+        tokens = self._next(k_BHTD.shape[2])
+        for kept, new in zip(self.kept[layer], (k_BHTD, v_BHTD), strict=True):
+            kept.index_copy_(2, tokens, new.to(kept.dtype))
+        if self._unread:
+            return k_BHTD, v_BHTD, None
+        past = self._places[None, :] <= tokens[:, None]
+        # A row of padding sees itself: a row that saw nothing would be no number.
+        real = (self._places >= self._padding_B1)[:, None, :] | (self._places[None, :] == tokens[:, None])
+        keys, values = self.kept[layer].to(k_BHTD.dtype)
+        return keys, values, (past & real)[:, None]
+
+    def advance(self, tokens: int) -> None:
+        """The next tokens are in."""
+        self.length += tokens
+        self._unread = False
+
+    def _next(self, tokens: int) -> Tensor:
+        return self.length + torch.arange(tokens, device=self.length.device)
+
+
+class GPT(Generator):
     """Token and learnt position embeddings, blocks, final norm, and the token embedding again as output layer."""
 
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
@@ -89,12 +157,35 @@ class GPT(nn.Module):
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Token ids (B, T) to logits (B, T, V)."""
-        T = ids_BT.shape[1]
-        x_BTC = self.tokens(ids_BT) + self.positions(torch.arange(T, device=ids_BT.device))
+        x_BTC = self._hidden(ids_BT, torch.arange(ids_BT.shape[1], device=ids_BT.device))
+        return F.linear(x_BTC, self.tokens.weight)
+
+    def streamed_weights(self) -> list[Tensor]:
+        """As the base class says: all but the positions."""
+        return [weight for weight in self.parameters() if weight is not self.positions.weight]
+
+    def prefill(self, ids_BT: Tensor, padding_B: Tensor | None, capacity: int, fixed: bool) -> tuple[Tensor, GPTCache]:
+        """As the base class says; the cache has its whole size in any case."""
+        B, T = ids_BT.shape
+        cache = GPTCache(self.config, B, T, padding_B, capacity, self.norm.weight)
+        return self._next(ids_BT, cache), cache
+
+    def step(self, tokens_B: Tensor, cache: GPTCache) -> Tensor:
+        """As the base class says."""
+        return self._next(tokens_B[:, None], cache)
+
+    def _next(self, ids_BT: Tensor, cache: GPTCache) -> Tensor:
+        x_BTC = self._hidden(ids_BT, cache.positions(ids_BT.shape[1]), cache)
+        cache.advance(ids_BT.shape[1])
+        return F.linear(x_BTC[:, -1], self.tokens.weight)
+
+    def _hidden(self, ids_BT: Tensor, positions: Tensor, cache: GPTCache | None = None) -> Tensor:
+        x_BTC = self.tokens(ids_BT) + self.positions(positions)
         x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
-        for block in self.blocks:
-            x_BTC = block(x_BTC)
-        return F.linear(self.norm(x_BTC), self.tokens.weight)
+        for number, block in enumerate(self.blocks):
+            x_BTC = block(x_BTC, number, cache)
+        normed: Tensor = self.norm(x_BTC)
+        return normed
 
 
 def build(config: GPTConfig, source: TextSource, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
@@ -107,7 +198,9 @@ def build(config: GPTConfig, source: TextSource, cache_dir: Path, dtype: torch.d
         network=network,
         tokenizer=tokenizer,
         context_length=config.context_length,
-        shape=TransformerShape(config.n_layer, config.n_head, config.head_width, parameters - positions),
+        shape=TransformerShape(
+            config.n_layer, config.n_head, config.head_width, parameters - positions, network.tokens.weight.numel()
+        ),
         num_parameters=parameters,
         num_parameters_non_embedding=parameters - positions - network.tokens.weight.numel(),
         provenance={"source": "random initialisation", "license": "Apache-2.0", "tokenizer": tokenizer.name},

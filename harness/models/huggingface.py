@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.data.tokenizers import TextTokenizer
 from harness.errors import UserError
 from harness.metrics.flops import TransformerShape
 from harness.models.checks import model_folder
+from harness.models.generation import HuggingFaceGenerator
 from harness.models.loaded import LoadedModel, count_parameters
 from harness.models.seq2seq import HuggingFaceEncoderDecoder, embedded_parameters, marks_of, shape_of_huggingface
 
@@ -26,21 +27,19 @@ transformers.utils.logging.disable_progress_bar()
 
 
 class LogitsOf(nn.Module):
-    """A Hugging Face model as a map from token ids to logits, without a key-value cache.
+    """A Hugging Face model as a map from token ids to logits.
 
     Args:
         model: The model.
-        options: Passed to its forward pass.
     """
 
-    def __init__(self, model: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self._options = dict(options)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Token ids (B, T) to logits (B, T, V)."""
-        logits: Tensor = self.model(input_ids=ids_BT, **self._options).logits
+        logits: Tensor = self.model(input_ids=ids_BT).logits
         return logits
 
 
@@ -125,7 +124,7 @@ def read_model(
 def causal_model(model: Any, tokenizer: Any) -> LoadedModel:
     """A model of the next token."""
     wrapped = wrap_tokenizer(tokenizer, model)
-    return LoadedModel(LogitsOf(model, {"use_cache": False}), wrapped, shape=_shape(model), **_facts(model, wrapped))
+    return LoadedModel(HuggingFaceGenerator(model), wrapped, shape=_shape(model), **_facts(model, wrapped))
 
 
 def masked_model(model: Any, tokenizer: Any) -> LoadedModel:
@@ -138,7 +137,7 @@ def masked_model(model: Any, tokenizer: Any) -> LoadedModel:
         raise UserError("the model's tokenizer has no mask token", remedy="use model.learns=causal")
     wrapped = wrap_tokenizer(tokenizer, model)
     return LoadedModel(
-        LogitsOf(model, {}),
+        LogitsOf(model),
         wrapped,
         shape=_shape(model),
         objective="harness.objectives.masked:MaskedObjective",
@@ -208,7 +207,17 @@ def wrap_tokenizer(tokenizer: Any, model: Any, prefix: str = "", as_target: bool
 
     decides = (sorted(tokenizer.get_vocab().items()), prefix, as_target)
     identity = hashlib.sha256(repr(decides).encode()).hexdigest()
-    return TextTokenizer(f"{family}-{len(tokenizer)}", identity, vocab_size, separator, encode, decode)
+    stops = getattr(model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id
+    return TextTokenizer(
+        f"{family}-{len(tokenizer)}",
+        identity,
+        vocab_size,
+        separator,
+        encode,
+        decode,
+        start_ids=tuple(tokenizer("")["input_ids"]),
+        stop_ids=(separator,) if stops is None else tuple(stops if isinstance(stops, list) else [stops]),
+    )
 
 
 def _embedding_sizes(model: Any) -> dict[str, int]:
@@ -223,7 +232,10 @@ def _shape(model: Any) -> TransformerShape:
     output = model.get_output_embeddings()
     tied = output is not None and output.weight is model.get_input_embeddings().weight
     unused = embeddings["positions"] + (0 if tied else embeddings["tokens"])
-    return TransformerShape(config.num_hidden_layers, config.num_attention_heads, head_dim, parameters - unused)
+    outputs = 0 if output is None else output.weight.numel()
+    return TransformerShape(
+        config.num_hidden_layers, config.num_attention_heads, head_dim, parameters - unused, outputs
+    )
 
 
 def with_provenance(loaded: LoadedModel, **facts: str) -> LoadedModel:

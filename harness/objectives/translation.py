@@ -209,15 +209,16 @@ class PairBatches:
         )
         filled = np.minimum(pairs[SOURCE].lengths, pairs[TARGET].lengths) > 0
         fitting = np.flatnonzero((lengths.max(axis=0) <= context) & filled)
-        if len(fitting) == 0:
+        devices = session.config.hardware.devices
+        if len(fitting) < devices:
             raise UserError(
-                f"no pair of the training split fits into {context} tokens",
+                f"{len(fitting) or 'no'} pair of the training split fits into {context} tokens",
                 remedy="use a larger model.context_length or task.context",
             )
         self._lengths = lengths
         self._size = size
         self._session = session
-        self._batches = _batches(lengths, fitting, size.micro_batch_size, session.config.seed)
+        self._batches = _batches(lengths, fitting, size.micro_batch_size, session.config.seed, devices)
         self._rows: list[npt.NDArray[np.int64]] = []  # of each micro-batch that was asked for so far
         self._work = WorkSums()  # of these
 
@@ -252,27 +253,28 @@ class PairBatches:
 
 
 def _batches(
-    lengths: npt.NDArray[np.int64], fitting: npt.NDArray[np.int64], batch_size: int, seed: int
+    lengths: npt.NDArray[np.int64], fitting: npt.NDArray[np.int64], batch_size: int, seed: int, at_least: int
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of each batch, without end."""
+    """Rows of each batch, without end; `at_least` so many, where the text has them."""
     generator = np.random.default_rng(seed)
     longest = lengths.max(axis=0)
     budget = batch_size * float(longest[fitting].mean())
     while True:
         shuffled = generator.permutation(fitting)
         epoch: list[npt.NDArray[np.int64]] = []
-        for start in range(0, len(shuffled), POOL * batch_size):
-            pool = shuffled[start : start + POOL * batch_size]
-            epoch += _cut(pool[np.argsort(longest[pool], kind="stable")], longest, budget)
+        for pool in np.split(shuffled, range(POOL * batch_size, len(shuffled) - at_least + 1, POOL * batch_size)):
+            epoch += _cut(pool[np.argsort(longest[pool], kind="stable")], longest, budget, at_least)
         for number in generator.permutation(len(epoch)):
             yield epoch[number]
 
 
-def _cut(rows: npt.NDArray[np.int64], longest: npt.NDArray[np.int64], budget: float) -> list[npt.NDArray[np.int64]]:
+def _cut(
+    rows: npt.NDArray[np.int64], longest: npt.NDArray[np.int64], budget: float, at_least: int
+) -> list[npt.NDArray[np.int64]]:
     """Rows, from short to long, cut where the padded tokens would be more than the budget."""
-    batches, start = [], 0
-    for end in range(1, len(rows) + 1):
-        if end == len(rows) or (end + 1 - start) * longest[rows[end]] > budget:
-            batches.append(rows[start:end])
+    ends, start = [], 0
+    for end in range(at_least, len(rows) - at_least + 1):
+        if end - start >= at_least and (end + 1 - start) * longest[rows[end]] > budget:
+            ends.append(end)
             start = end
-    return batches
+    return np.split(rows, ends)

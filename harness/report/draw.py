@@ -33,7 +33,7 @@ def _draw_pareto(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, curves: Curve
             group[x.name] * x.scale,
             group[y.name] * y.scale,
             xerr=_bars(group, x, spec.x_error),
-            yerr=_bars(group, y, spec.y_error),
+            yerr=_interval(group, y) if spec.y_interval else _bars(group, y, spec.y_error),
             label=label,
             zorder=3,
             **{**look, "linestyle": "none"},
@@ -143,6 +143,12 @@ def shows_energy(spec: FigureSpec) -> bool:
 
 def _bars(runs: pd.DataFrame, metric: Metric, error: str | None) -> Any:
     return None if error is None else runs[metric.name] * metric.scale * runs[error].fillna(0.0)
+
+
+def _interval(runs: pd.DataFrame, metric: Metric) -> Any:
+    """Distances (2, N) to the ends of the metric's interval; no bar where it has none."""
+    low, high = (runs[f"{metric.name}_ci_{end}"] for end in ("low", "high"))
+    return [(distance * metric.scale).fillna(0.0) for distance in (runs[metric.name] - low, high - runs[metric.name])]
 
 
 def _log_axis(axes: Axes, which: Literal["x", "y"]) -> None:

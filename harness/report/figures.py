@@ -27,6 +27,7 @@ from harness.report.wording import energy_sentence, protocol_sentence
 VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl": 6.3, "acl-column": 3.03,
           "ieee": 7.16, "ieee-column": 3.5}  # fmt: skip
 ERROR_BARS = "Error bars: 95 % of random error (Student's t over repeats, and the counters' updates)."
+BOOTSTRAP_BARS = "Vertical bars: 95 % bootstrap over the scored text."
 
 
 def load_specs(study: str, experiments: Path) -> list[FigureSpec]:
@@ -47,7 +48,8 @@ def _spec(entry: dict[str, Any], where: str) -> FigureSpec:
     except (TypeError, KeyError) as error:
         known = list(FigureSpec.__dataclass_fields__)
         raise UserError(f"{where}: figure {entry.get('name')}: {error}", allowed=known) from error
-    columns = [spec.x, spec.y, spec.x_error, spec.y_error, spec.each, *spec.series, *spec.where]
+    interval = [f"{spec.y}_ci_{end}" for end in ("low", "high")] if spec.y_interval else []
+    columns = [spec.x, spec.y, spec.x_error, spec.y_error, *interval, spec.each, *spec.series, *spec.where]
     unknown = [column for column in columns if column is not None and column not in BY_NAME]
     if unknown or spec.kind not in DRAW:
         raise UserError(f"{where}: figure {spec.name}: unknown {unknown or spec.kind}", allowed=[*BY_NAME, *DRAW])
@@ -129,7 +131,7 @@ def style() -> AbstractContextManager[None]:
 def caption(spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> str:
     """What the figure shows, how energy was obtained, and what the error bars are."""
     x, y = BY_NAME[spec.x], BY_NAME[spec.y]
-    bars = ERROR_BARS if spec.x_error or spec.y_error else ""
+    bars = " ".join([ERROR_BARS] * bool(spec.x_error or spec.y_error) + [BOOTSTRAP_BARS] * spec.y_interval)
     texts = f"Text: {', '.join(sorted(set(runs['data'])))}."
     energy = energy_sentence(runs, collected.records) if shows_energy(spec) else ""
     repeats = "score_repeats" if any(column.startswith("score_") for column in (spec.x, spec.y)) else "repeats"

@@ -19,6 +19,7 @@ class FigureSpec:
     series: tuple[str, ...]
     x_error: str | None = None
     y_error: str | None = None
+    y_interval: bool = False
     each: str | None = None
     where: dict[str, Any] = field(default_factory=dict)
     reference_exponent: float | None = None

@@ -33,6 +33,9 @@ class WorkSums:
         for work in works:
             self.append(work)
 
+    def __len__(self) -> int:
+        return len(self._sums) - 1
+
     def append(self, work: Work) -> None:
         """Add a batch at the end."""
         values = [np.nan if value is None else float(value) for value in astuple(work)]

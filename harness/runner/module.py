@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.nn import functional as F
 
 from harness.config.task import OptimizerConfig
@@ -27,6 +28,7 @@ class LanguageModule(pl.LightningModule):
         optimizer: How it is trained; None for a model that is only scored.
         steps: Optimiser steps of the whole training, for the schedule.
         loss: What is trained; cross entropy by default.
+        shard: Leaves each of several devices its share of the network; None where each holds all of it.
     """
 
     def __init__(
@@ -35,23 +37,34 @@ class LanguageModule(pl.LightningModule):
         optimizer: OptimizerConfig | None = None,
         steps: int = 0,
         loss: Loss | None = None,
+        shard: Callable[[nn.Module, Any], None] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self._optimizer = optimizer
         self._steps = steps
         self._loss = loss or cross_entropy
+        self._shard, self._shared = shard, False
+        self.whole: dict[str, Any] = {}  # the trained weights, where the network holds a share of them
         self.losses: list[Tensor] = []  # one scalar a trained micro-batch
         self.nats: list[Tensor] = []  # one (B,) tensor a scored batch
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss, which is kept for the record."""
-        inputs, _ = batch
+        inputs, targets = batch
         loss = self._loss(self.network(*inputs), batch)
+        if self.trainer.world_size > 1:
+            loss = loss * self._share(targets)
         self.losses.append(loss.detach())
         if self.trainer.loggers:
             self.log("training/loss", loss)
         return loss
+
+    def _share(self, targets: Tensor) -> Tensor:
+        """This process's targets over the mean of all processes: the mean of losses is then that over all targets."""
+        own = (targets != IGNORED).sum().float()
+        mean: Tensor = self.trainer.strategy.reduce(own.clone(), reduce_op="mean")
+        return own / mean
 
     def test_step(self, batch: Batch, index: int) -> None:
         """Keep the summed negative log-likelihood in nats of each window of the batch."""
@@ -65,9 +78,19 @@ class LanguageModule(pl.LightningModule):
     validation_step = test_step
     on_validation_start = on_test_start
 
+    def configure_model(self) -> None:
+        """Share the network, once."""
+        if self._shard is not None:
+            assert self.device_mesh is not None, "the strategy makes it before"
+            self._shard(self.network, self.device_mesh["data_parallel"])
+            self._shard, self._shared = None, True
+
     def on_train_end(self) -> None:
-        """Where several processes train, their mean is the loss of a batch."""
+        """Where several processes train, their mean is the loss of a batch; shares are put together again."""
         self.losses = self.mean_losses()
+        if self._shared:
+            options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+            self.whole = get_model_state_dict(self.network, options=options)
 
     def mean_losses(self) -> list[Tensor]:
         """The loss of each micro-batch so far, over all processes that train."""

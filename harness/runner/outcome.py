@@ -34,6 +34,7 @@ class Findings:
     quality: dict[str, Any] = field(default_factory=dict)
     stop_reasons: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def make_record(
     started: Started,
 ) -> Record:
     """The record of a run that ended with `error`, or without one."""
-    summary = summarise(meter.windows, cell.config, findings.stop_reasons, findings.training)
+    summary = summarise(meter.windows, cell.config, findings.stop_reasons, findings.training, findings.generation)
     status, reason = classify(error)
     if status == "ok" and (doubts := invalid(summary, findings.quality, cell.config.protocol)):
         status, reason = "invalid", doubts

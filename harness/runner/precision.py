@@ -22,10 +22,10 @@ def require_supported(config: Config) -> None:
         Unsupported: If not, with the reason.
     """
     precision, hardware = config.precision, config.hardware
-    if hardware.devices != 1 and not (config.task.several_devices and config.model.several_devices):
+    if hardware.devices != 1 and not config.task.several_devices:
         raise Unsupported(
-            f"hardware.devices={hardware.devices}: task={config.task.name} of {config.model.label} uses one device",
-            remedy="use hardware.devices=1; several devices train language models",
+            f"hardware.devices={hardware.devices}: task={config.task.name} uses one device",
+            remedy="use hardware.devices=1; task=train uses several",
         )
     if hardware.accelerator == "cuda":
         _require_cuda(precision, hardware)

@@ -11,7 +11,7 @@ from harness.runner.folders import check_writable
 
 
 def check_cells(cells: Iterable[Cell]) -> None:
-    """Check each model, text and results folder once.
+    """Check each task, model, text and results folder once.
 
     Raises:
         UserError: For the first that cannot work.
@@ -20,7 +20,7 @@ def check_cells(cells: Iterable[Cell]) -> None:
     for folder in {config.paths.results_dir for config in configs}:
         check_writable(Path(folder))
     checked = []
-    for option in (option for config in configs for option in (config.model, config.data, config.logger)):
+    for option in (option for config in configs for option in (config.task, config.model, config.data, config.logger)):
         if option not in checked:
             preflight(option)
             checked.append(option)

@@ -1,4 +1,4 @@
-"""Data-parallel training on several devices of one machine (PyTorch's DistributedDataParallel).
+"""Data-parallel training on several devices of one machine (PyTorch's DistributedDataParallel, or its FSDP2).
 
 The run's own process is rank 0: it reads every device's energy, and writes the record. It starts one process for each
 further rank, which trains in step with it and leaves nothing behind but its log. Scoring is rank 0's alone.
@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.strategies import DDPStrategy
-from torch import distributed
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
 
 from harness.config.compose import resolved_config
 from harness.config.schema import Config
@@ -33,9 +34,25 @@ def strategy_options(config: Config) -> dict[str, Any]:
     """Options of a Trainer that trains on all devices of a cell."""
     if config.hardware.devices == 1:
         return {}
-    backend = "nccl" if config.hardware.accelerator == "cuda" else "gloo"
-    strategy = DDPStrategy(cluster_environment=LightningEnvironment(), process_group_backend=backend)
-    return {"devices": config.hardware.devices, "strategy": strategy}
+    devices, backend = config.hardware.devices, "nccl" if config.hardware.accelerator == "cuda" else "gloo"
+    strategy: Strategy = DDPStrategy(process_group_backend=backend)
+    if shards(config):
+        strategy = ModelParallelStrategy(devices, 1, save_distributed_checkpoint=False, process_group_backend=backend)
+    return {"devices": devices, "strategy": strategy, "plugins": [LightningEnvironment()]}
+
+
+def shards(config: Config) -> bool:
+    """Whether each device holds a share of the model."""
+    return config.hardware.devices > 1 and config.hardware.strategy == "fsdp"
+
+
+def shard(network: nn.Module, mesh: Any) -> None:
+    """Leave each device its share of the parameters; those of a block come together while it computes."""
+    for module in network.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
 
 
 def rank_and_ranks(config: Config) -> tuple[int, int]:

@@ -60,7 +60,8 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
-    findings.quality, findings.stop_reasons, findings.training = outcome.quality, outcome.stop_reasons, outcome.training
+    findings.quality, findings.stop_reasons = outcome.quality, outcome.stop_reasons
+    findings.training, findings.generation = outcome.training, outcome.generation
     findings.model |= outcome.model
     model.network.to(device)  # Lightning has put it back into the host's memory.
     measure_idle(meter, config.protocol, "loaded, after")

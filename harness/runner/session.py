@@ -87,12 +87,14 @@ class TaskOutcome:
         quality: Metrics of quality, and the protocol that they were measured by.
         stop_reasons: Why each measured phase stopped repeating.
         training: What a training adds to the record: targets, interruptions, waiting for data.
+        generation: What generating adds: latencies, sizes of prompts, outputs and cache.
         model: What it adds to the model's provenance, such as its teacher.
     """
 
     quality: dict[str, Any]
     stop_reasons: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
 
 

@@ -25,7 +25,11 @@ from harness.stats.intervals import mean_interval
 
 
 def summarise(
-    windows: Sequence[Window], config: Config, stop_reasons: dict[str, str], training: dict[str, Any] | None = None
+    windows: Sequence[Window],
+    config: Config,
+    stop_reasons: dict[str, str],
+    training: dict[str, Any] | None = None,
+    generation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Efficiency of each phase that was to be repeated, energy of each phase in all, and peak memory.
 
@@ -46,6 +50,7 @@ def summarise(
         },
         # Every optimiser step, those of the warm-up included.
         "training": {**_everything(training_windows(windows)), **(training or {})},
+        "generation": generation or {},
         "peak_rss_bytes": peak_rss_bytes(),
         "peak_memory_allocated_bytes": _peak_cuda("max_memory_allocated"),
         "peak_memory_reserved_bytes": _peak_cuda("max_memory_reserved"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from harness.runner.checkpoint import remove_checkpoint
 from harness.runner.distil import distillation_loss, load_teacher
 from harness.runner.fit import Training
 from harness.runner.module import LanguageModule, Loss, cross_entropy
-from harness.runner.ranks import other_ranks
+from harness.runner.ranks import other_ranks, shard, shards
 from harness.runner.session import Session, TaskOutcome, TrainingCost
 
 
@@ -60,8 +61,15 @@ def train(session: Session, task: TrainTaskConfig) -> tuple[LanguageModule, dict
     context = training_context(session, task)
     session, loss, facts = adapt(session, task, context)
     training = Training.of(session, task, context, step_size(session, task))
-    module = LanguageModule(session.model.network, task.optimizer, training.steps, loss)
-    return module, training.fit(module), facts
+    network = session.model.network
+    if not shards(session.config):
+        module = LanguageModule(network, task.optimizer, training.steps, loss)
+        return module, training.fit(module), facts
+    sharded = LanguageModule(copy.deepcopy(network), task.optimizer, training.steps, loss, shard)
+    found = training.fit(sharded)
+    if sharded.whole:  # in the first process alone
+        network.load_state_dict(sharded.whole)
+    return LanguageModule(network), found, facts
 
 
 def training_context(session: Session, task: TrainTaskConfig) -> int:

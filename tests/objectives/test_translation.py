@@ -17,7 +17,7 @@ from harness.runner.batches import StepSize
 BYTES = byte_tokenizer(None, None, None)
 
 
-def session(seed=0):
+def session(seed=0, devices=1):
     """As much of a session as batches of pairs need."""
     marks = Marks(padding=257, end=256, source_start=(), target_start=(256,))
     network = Translator(compose_cell(["model=transformer-tiny"]).config.model, 258, marks)
@@ -26,7 +26,7 @@ def session(seed=0):
     )
     return SimpleNamespace(
         model=model,
-        config=SimpleNamespace(seed=seed),
+        config=SimpleNamespace(seed=seed, hardware=SimpleNamespace(devices=devices)),
         training_flops=lambda rows, lengths: float(3 * model.shape.forward_flops(rows, lengths)),
     )
 
@@ -36,8 +36,8 @@ def rows_of(texts):
     return TokenRows(np.concatenate([np.array(row) for row in encoded]), np.cumsum([len(row) for row in encoded]))
 
 
-def pair_batches(texts, size, seed=0, context=32):
-    given = session(seed)
+def pair_batches(texts, size, seed=0, context=32, devices=1):
+    given = session(seed, devices)
     return PairBatches(
         (rows_of(texts), rows_of([t.upper() for t in texts])), PairEncoder.of(given), context, size, given
     )
@@ -76,6 +76,15 @@ def test_each_epoch_has_every_pair_once():
         seen += [BYTES.decode([row])[0] for row in source.tolist()]
         index += 1
     assert sorted(seen) == sorted(TEXTS)
+
+
+def test_every_device_has_a_row_of_every_batch():
+    size = StepSize(steps=60, micro_batch_size=2, micro_batches=1)
+    alone, together = (pair_batches(TEXTS, size, devices=devices) for devices in (1, 2))
+    assert min(len(alone[index][1]) for index in range(60)) == 1  # a long one
+    assert min(len(together[index][1]) for index in range(60)) == 2
+    with pytest.raises(UserError, match="1 pair of the training split fits"):
+        pair_batches(["ab", "c" * 40], SIZE, devices=2)
 
 
 def test_the_work_of_batches_is_that_of_their_tensors():

@@ -308,3 +308,15 @@ def test_the_front_of_a_score_that_is_better_when_larger(study):
 def test_the_gpu_variant_of_a_study_has_its_figures():
     experiments = config_dir().parent / "experiments"
     assert load_specs("scaling-gpu", experiments) == load_specs("scaling", experiments)
+
+
+def test_bars_of_quality_are_the_ends_of_its_interval():
+    import pandas as pd
+
+    from harness.metrics.registry import BY_NAME
+    from harness.report.draw import _interval
+
+    runs = pd.DataFrame({"bleu": [3.0, 2.0], "bleu_ci_low": [2.5, None], "bleu_ci_high": [3.75, None]})
+    below, above = _interval(runs, BY_NAME["bleu"])
+    assert list(below) == [0.5, 0.0]
+    assert list(above) == [0.75, 0.0]

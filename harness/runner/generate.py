@@ -1,0 +1,419 @@
+"""Task `generate`: text from prompts, phase by phase.
+
+Prompts are answered `batch_size` at a time. Three phases are measured, each in windows of its own: `prefill` reads the
+prompts, `decode` holds nothing but decoding steps (the prompts are read before its windows open), and `request` is
+both, as users wait for it. What a request produces is kept once in generations.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.config.task import GenerateTaskConfig
+from harness.data.cache import atomic_path
+from harness.data.corpus import require_documents, text_corpus
+from harness.data.files import read_prompts
+from harness.data.prompts import PromptBatch, prompts_of_length, prompts_of_texts
+from harness.energy.cuda import synchronize
+from harness.energy.meter import Window, Work
+from harness.errors import UserError
+from harness.metrics.efficiency import complete_sum, ratio
+from harness.metrics.flops import TransformerShape
+from harness.models.generation import Choice, Generator, sampler
+from harness.record.windows import write_frame
+from harness.runner.batches import WorkSums
+from harness.runner.module import LanguageModule
+from harness.runner.repeats import repeat_until_precise
+from harness.runner.session import Session, TaskOutcome
+
+PERCENTILES = (50, 90, 99)
+
+
+def run_generate(session: Session) -> TaskOutcome:
+    """Score the held-out text, then answer prompts.
+
+    Raises:
+        UserError: If the model does not generate, or prompts and outputs do not fit it.
+    """
+    task, network = session.config.task, generator_of(session)
+    assert isinstance(task, GenerateTaskConfig)
+    batches = prompt_batches(session, task)
+    scored = TaskOutcome({}, {})
+    if task.score:
+        scored = session.objective.score(session, LanguageModule(network), task.scoring)
+    device = torch.device(session.config.hardware.accelerator)
+    network.to(device)  # Lightning has put it back into the host's memory.
+    with generating(session, network):
+        requests = Requests(session, task, network, [batch.to(device) for batch in batches])
+        requests.warm_up()
+        requests.keep_outputs()
+        reasons = requests.measure()
+    facts = {**requests.sizes(), **latencies(requests.timings), **request_costs(session.meter.windows, requests)}
+    write_frame(session.folder / "requests.parquet", [asdict(timing) for timing in requests.timings])
+    return TaskOutcome(scored.quality, {**scored.stop_reasons, **reasons}, generation=facts)
+
+
+def generator_of(session: Session) -> Generator:
+    """The session's network, as one that generates.
+
+    Raises:
+        UserError: If it is none.
+    """
+    network = session.model.network
+    if not isinstance(network, Generator):
+        raise UserError(
+            f"task=generate: {session.config.model.label} does not continue a text",
+            remedy="use a causal language model: gpt-*, smollm2-135m, or model=hub with model.learns=causal",
+        )
+    return network
+
+
+@contextmanager
+def generating(session: Session, network: Generator) -> Iterator[None]:
+    """No gradients, no dropout, and the cell's precision."""
+    network.eval()
+    precision = session.trainer([]).precision_plugin
+    with torch.inference_mode(), precision.forward_context():
+        yield
+
+
+def prompt_batches(session: Session, task: GenerateTaskConfig) -> list[PromptBatch]:
+    """The prompts, in batches of the cell's size.
+
+    Raises:
+        UserError: If there is none, or one does not fit the model with its output.
+    """
+    model = session.model
+    rows = prompts(session, task)
+    longest = max(len(row) for row in rows)
+    if longest + task.output_tokens > model.context_length:
+        raise UserError(
+            f"a prompt of {longest} tokens and task.output_tokens={task.output_tokens} are more than the "
+            f"{model.context_length} tokens that {session.config.model.label} reads",
+            remedy="use fewer of either",
+        )
+    size = session.config.batch_size
+    return [
+        PromptBatch.of(rows[start : start + size], model.tokenizer.separator_id) for start in range(0, len(rows), size)
+    ]
+
+
+def prompts(session: Session, task: GenerateTaskConfig) -> list[list[int]]:
+    """Token ids of every prompt.
+
+    Raises:
+        UserError: If there is none, or one is empty.
+    """
+    tokenizer, split = session.model.tokenizer, task.scoring.split
+    if task.prompt is not None or task.prompts is not None:
+        texts = [task.prompt] if task.prompt is not None else read_prompts(task.prompts or "")
+        return prompts_of_texts(texts, tokenizer)
+    documents = require_documents(text_corpus(session.corpus), split)
+    return prompts_of_length(documents, tokenizer, task.requests, task.prompt_tokens, split)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the users of one batch of requests waited for.
+
+    Attributes:
+        repeat: Measured window.
+        requests: Requests of the batch, all answered in step.
+        time_to_first_token_s: From the start to the first token.
+        inter_token_latencies_s: Seconds from each token to the next.
+    """
+
+    repeat: int
+    requests: int
+    time_to_first_token_s: float
+    inter_token_latencies_s: tuple[float, ...]
+
+    @property
+    def request_latency_s(self) -> float:
+        """From the start to the last token."""
+        return self.time_to_first_token_s + sum(self.inter_token_latencies_s)
+
+    @property
+    def time_per_output_token_s(self) -> float:
+        """Mean seconds from one token to the next."""
+        return sum(self.inter_token_latencies_s) / len(self.inter_token_latencies_s)
+
+
+class Requests:
+    """Batches of prompts, and how they are answered.
+
+    Args:
+        session: Gives the meter and the protocol.
+        task: Lengths, sampling, compilation.
+        network: Answers.
+        batches: The prompts, on the network's device.
+    """
+
+    def __init__(
+        self, session: Session, task: GenerateTaskConfig, network: Generator, batches: Sequence[PromptBatch]
+    ) -> None:
+        self._session = session
+        self._meter = session.meter
+        self._protocol = session.config.protocol
+        self._task = task
+        self._network = network
+        self._batches = batches
+        assert isinstance(session.model.shape, TransformerShape), "what continues a text is one stack"
+        self._shape = session.model.shape
+        self._served = 0
+        self._cache_bytes = 0
+        self.prompt_tokens_answered = 0
+        self.timings: list[Timing] = []
+        if task.compile:
+            self._compile()
+
+    def _compile(self) -> None:
+        """Compile a decoding step in a window of its own; the first step of each shape compiles."""
+        self._session.progress("compile", 0, None)
+        self._network.compile_step()
+        with self._meter.window("compile"):
+            shapes = {(batch.rows, batch.length, batch.padding_B is None): batch for batch in self._batches}
+            for batch in shapes.values():
+                answer = Answer(self._network, batch, self._task, self._choice())
+                answer.start()
+                answer.go_on(2)
+                answer.rewind()
+                answer.go_on(2)
+
+    def warm_up(self) -> None:
+        """Whole requests, until there were as many passes and seconds as the protocol wants."""
+        self._session.progress("warmup", 0, None)
+        with self._meter.window("warmup") as window:
+            started, passes = time.perf_counter(), 0
+            while passes == 0 or passes < self._protocol.warmup_iterations or _since(started) < self._protocol.warmup_s:
+                self._answer_all(self._next_batch())
+                passes += self._task.output_tokens
+            window.work = Work(iterations=passes)
+
+    def keep_outputs(self) -> None:
+        """Answer every prompt once and keep the texts; here the end-of-text token ends them."""
+        tokenizer = self._session.model.tokenizer
+        rows: list[dict[str, Any]] = []
+        with self._meter.window("generate"):
+            for number, batch in enumerate(self._batches, start=1):
+                self._session.progress("generate", number, len(self._batches))
+                answer = Answer(self._network, batch, self._task, self._choice())
+                outputs = answer.until_all_end(tokenizer.end_ids)
+                texts = zip(tokenizer.decode(unpadded(batch)), tokenizer.decode(outputs), outputs, strict=True)
+                rows += [{"prompt": prompt, "output": text, "tokens": len(ids)} for prompt, text, ids in texts]
+        with atomic_path(self._session.folder / "generations.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+    def measure(self) -> dict[str, str]:
+        """Repeat each phase until it is known well enough; returns why each stopped."""
+        phases: dict[str, Callable[[int], Window]] = {
+            "prefill": self._prefill,
+            "decode": self._decode,
+            "request": self._request,
+        }
+        return {phase: repeat_until_precise(self._protocol, measure) for phase, measure in phases.items()}
+
+    def _prefill(self, repeat: int) -> Window:
+        """Read one batch after the other."""
+        done = WorkSums()
+        with self._window("prefill", repeat) as (window, elapsed_s):
+            while elapsed_s() < self._protocol.window_s or not len(done):
+                batch = self._next_batch()
+                Answer(self._network, batch, self._task, self._choice()).start()
+                synchronize()
+                done.append(self._prefill_work(batch))
+            window.work = done.between(0, len(done))
+        return self._meter.windows[-1]
+
+    def _decode(self, repeat: int) -> Window:
+        """Go on from one batch's prompts, over and over."""
+        batch, steps = self._next_batch(), self._task.output_tokens - 1
+        answer = Answer(self._network, batch, self._task, self._choice())
+        answer.start()
+        done, work = WorkSums(), self._decode_work(batch, steps)
+        with self._window("decode", repeat) as (window, elapsed_s):
+            while elapsed_s() < self._protocol.window_s or not len(done):
+                answer.go_on(steps)
+                synchronize()
+                answer.rewind()
+                done.append(work)
+            window.work = done.between(0, len(done))
+        self._cache_bytes = max(self._cache_bytes, answer.cache_bytes)
+        return self._meter.windows[-1]
+
+    def _request(self, repeat: int) -> Window:
+        """Answer one batch after the other, token by token as they would be handed to users."""
+        done = WorkSums()
+        with self._window("request", repeat) as (window, elapsed_s):
+            while elapsed_s() < self._protocol.window_s or not len(done):
+                batch = self._next_batch()
+                times = self._answer_all(batch)
+                waits = tuple(float(wait) for wait in np.diff(times))
+                self.timings.append(Timing(repeat, batch.rows, waits[0], waits[1:]))
+                self.prompt_tokens_answered += batch.tokens
+                done.append(Work(iterations=1, samples=batch.rows, tokens=batch.rows * self._task.output_tokens))
+            window.work = done.between(0, len(done))
+        return self._meter.windows[-1]
+
+    def _answer_all(self, batch: PromptBatch) -> list[float]:
+        """Answer a batch; the moments of its start and of each token, each handed over before the next is made."""
+        answer = Answer(self._network, batch, self._task, self._choice())
+        times = [time.perf_counter()]
+        answer.start()
+        synchronize()
+        times.append(time.perf_counter())
+        for _ in range(self._task.output_tokens - 1):
+            answer.go_on(1)
+            synchronize()
+            times.append(time.perf_counter())
+        return times
+
+    @contextmanager
+    def _window(self, phase: str, repeat: int) -> Iterator[tuple[Any, Callable[[], float]]]:
+        self._session.progress(phase, repeat, None)
+        with self._meter.window(phase, repeat) as window:
+            started = time.perf_counter()
+            yield window, lambda: _since(started)
+
+    def _next_batch(self) -> PromptBatch:
+        self._served += 1
+        return self._batches[(self._served - 1) % len(self._batches)]
+
+    def _choice(self) -> Choice:
+        """The same draws for every answer."""
+        sampling, device = self._task.sampling, self._batches[0].ids_BT.device
+        return sampler(sampling.temperature, sampling.top_k, sampling.top_p, self._session.config.seed, device)
+
+    def _prefill_work(self, batch: PromptBatch) -> Work:
+        flops = float(self._shape.prefill_flops(batch.rows, batch.length))
+        return Work(iterations=1, samples=batch.rows, tokens=batch.tokens, flops=flops)
+
+    def _decode_work(self, batch: PromptBatch, steps: int) -> Work:
+        """Of `steps` steps after the first token. Each reads the weights, and the keys and values so far."""
+        cache = self._session.config.hardware.cache_bytes
+        weights = sum(weight.nbytes for weight in self._network.streamed_weights())
+        return Work(
+            iterations=steps,
+            samples=batch.rows,
+            tokens=batch.rows * steps,
+            flops=float(self._shape.step_flops(batch.rows, batch.length, steps)),
+            # Weights that a cache may hold need not be read from memory.
+            memory_bytes=None if cache is None or weights <= cache else float(weights * steps),
+        )
+
+    def sizes(self) -> dict[str, Any]:
+        """What the record says of the requests."""
+        rows = sum(batch.rows for batch in self._batches)
+        return {
+            "requests": rows,
+            "prompt_tokens_mean": sum(batch.tokens for batch in self._batches) / rows,
+            "output_tokens": self._task.output_tokens,
+            "kv_cache_bytes": self._cache_bytes,
+        }
+
+
+class Answer:
+    """One batch of prompts on its way to its outputs.
+
+    Args:
+        network: Answers.
+        batch: The prompts.
+        task: Lengths, and whether steps are compiled.
+        choose: Next tokens from logits.
+    """
+
+    def __init__(self, network: Generator, batch: PromptBatch, task: GenerateTaskConfig, choose: Choice) -> None:
+        self._network = network
+        self._batch = batch
+        self._capacity = batch.length + task.output_tokens
+        self._steps = task.output_tokens - 1
+        self._fixed = task.compile
+        self._choose = choose
+
+    def start(self) -> None:
+        """Read the prompts and choose the first token of each."""
+        batch = self._batch
+        logits, self._cache = self._network.prefill(batch.ids_BT, batch.padding_B, self._capacity, self._fixed)
+        self._first = self._last = self._choose(logits)
+
+    def go_on(self, steps: int) -> None:
+        """Choose so many further tokens of each."""
+        for _ in range(steps):
+            self._last = self._choose(self._network.step(self._last, self._cache))
+
+    def rewind(self) -> None:
+        """Back to the first token of each."""
+        self._cache.rewind()
+        self._last = self._first
+
+    def until_all_end(self, end_ids: Sequence[int]) -> list[list[int]]:
+        """Output tokens of each prompt, up to its end."""
+        self.start()
+        columns = [self._first]
+        ends = torch.tensor(end_ids, device=self._first.device)
+        ended = torch.isin(self._first, ends)
+        while len(columns) <= self._steps and not bool(ended.all()):
+            self.go_on(1)
+            columns.append(self._last)
+            ended |= torch.isin(self._last, ends)
+        rows: list[list[int]] = torch.stack(columns, dim=1).tolist()
+        return [until_end(row, end_ids) for row in rows]
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values."""
+        return self._cache.nbytes
+
+
+def until_end(row: Sequence[int], end_ids: Sequence[int]) -> list[int]:
+    """The tokens before the first that ends a text."""
+    ends = [place for place, token in enumerate(row) if token in end_ids]
+    return list(row[: ends[0]] if ends else row)
+
+
+def unpadded(batch: PromptBatch) -> list[list[int]]:
+    """The prompts of a batch, without what fills them up."""
+    padding = torch.zeros(batch.rows, dtype=torch.long) if batch.padding_B is None else batch.padding_B
+    return [row[missing:] for row, missing in zip(batch.ids_BT.tolist(), padding.tolist(), strict=True)]
+
+
+def request_costs(windows: Sequence[Window], requests: Requests) -> dict[str, float | None]:
+    """Requests a second; and joules over prompt and output tokens, over all measured requests."""
+    used = [window for window in windows if window.phase == "request" and window.repeat is not None]
+    answered = complete_sum([window.work.samples for window in used])
+    joules = complete_sum([window.energy.value_j for window in used])
+    tokens = complete_sum([window.work.tokens for window in used])
+    return {
+        "requests_per_second": ratio(answered, sum(window.duration_s for window in used)),
+        "joules_per_total_token": ratio(joules, None if tokens is None else tokens + requests.prompt_tokens_answered),
+    }
+
+
+def latencies(timings: Sequence[Timing]) -> dict[str, Any]:
+    """Percentiles of what each request waited for, by linear interpolation between raw values."""
+    by_name = {
+        "time_to_first_token_s": [(timing.time_to_first_token_s, timing.requests) for timing in timings],
+        "time_per_output_token_s": [(timing.time_per_output_token_s, timing.requests) for timing in timings],
+        "request_latency_s": [(timing.request_latency_s, timing.requests) for timing in timings],
+        "inter_token_latency_s": [
+            (wait, timing.requests) for timing in timings for wait in timing.inter_token_latencies_s
+        ],
+    }
+    found: dict[str, Any] = {"latency_requests": sum(timing.requests for timing in timings)}
+    for name, pairs in by_name.items():
+        values = np.repeat([value for value, _ in pairs], [count for _, count in pairs])
+        for percentile in PERCENTILES:
+            found[f"{name}_p{percentile}"] = float(np.percentile(values, percentile))
+    return found
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started

@@ -1,0 +1,185 @@
+"""Task `generate`: its phases, its latencies, its bad input."""
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from harness.config.compose import compose_cell
+from harness.errors import UserError
+from harness.runner.generate import Timing, latencies, until_end
+from harness.runner.outcome import run_folder
+from harness.runner.preflight import check_cells
+from tests.runner.test_run import run
+
+
+@pytest.fixture
+def generating(tiny) -> list[str]:
+    """A small cell that answers 6 prompts of 8 tokens with 5 tokens each, 4 at a time."""
+    return [*tiny, "task=generate", "task.prompt_tokens=8", "task.output_tokens=5", "task.requests=6",
+            "protocol.min_repeats=3", "protocol.warmup_iterations=1"]  # fmt: skip
+
+
+def files(overrides):
+    folder = run_folder(compose_cell(overrides).config)
+    lines = (folder / "generations.jsonl").read_text(encoding="utf-8").splitlines()
+    windows = pd.read_parquet(folder / "windows.parquet")
+    return [json.loads(line) for line in lines], windows, pd.read_parquet(folder / "requests.parquet")
+
+
+def test_each_phase_is_measured_in_windows_of_its_own(generating):
+    record = run(generating)
+    assert record.status == "ok", record.reason
+    texts, windows, requests = files(generating)
+    assert len(texts) == 6
+    assert set(record.summary["phases"]) == {"score", "prefill", "decode", "request"}
+    measured = windows[windows["repeat"].notna()]
+    prefill, decode, whole = (measured[measured["phase"] == phase] for phase in ("prefill", "decode", "request"))
+    assert min(len(prefill), len(decode), len(whole)) >= 3
+    assert set(prefill["tokens"] % 8) == {0}
+    # Batches of 4 and of 2 prompts in turn, 4 decoding steps each.
+    assert (decode["tokens"] / decode["iterations"]).isin([4, 2]).all()
+    assert (whole["tokens"] == 5 * whole["samples"]).all()
+    assert requests["requests"].isin([4, 2]).all()
+    assert requests["inter_token_latencies_s"].map(len).eq(4).all()
+    assert record.quality["perplexity"] > 1
+    assert record.summary["generation"]["prompt_tokens_mean"] == 8
+    assert record.summary["generation"]["kv_cache_bytes"] > 0
+
+
+def test_prefill_and_decode_add_up_to_the_request(generating):
+    """By hand, over seconds: a request is its prompt and 4 further tokens."""
+    record = run([*generating, "task.requests=4", "protocol.window_s=0.3", "protocol.max_repeats=5"])
+    phases = record.summary["phases"]
+    prefill = phases["prefill"]["duration_s"] / phases["prefill"]["samples"]
+    decode = phases["decode"]["duration_s"] / phases["decode"]["tokens"] * 4
+    request = phases["request"]["duration_s"] / phases["request"]["samples"]
+    assert prefill + decode == pytest.approx(request, rel=0.35)
+    total = phases["request"]["total_energy_j"] / (phases["request"]["samples"] * (8 + 5))
+    assert record.summary["generation"]["joules_per_total_token"] == pytest.approx(total)
+
+
+def test_latencies_are_within_the_windows_that_they_come_from(generating):
+    record = run(generating)
+    _, windows, requests = files(generating)
+    whole = windows[(windows["phase"] == "request") & windows["repeat"].notna()].set_index("repeat")["duration_s"]
+    waits = requests["time_to_first_token_s"] + requests["inter_token_latencies_s"].map(sum)
+    assert (waits.groupby(requests["repeat"]).sum() <= whole).all()
+    found = record.summary["generation"]
+    assert found["request_latency_s_p50"] <= found["request_latency_s_p90"] <= found["request_latency_s_p99"]
+
+
+def test_percentiles_weigh_each_request():
+    timings = [Timing(1, 1, 1.0, (0.1, 0.3)), Timing(1, 3, 2.0, (0.2, 0.2))]
+    found = latencies(timings)
+    assert found["latency_requests"] == 4
+    assert found["time_to_first_token_s_p50"] == 2.0
+    assert found["time_to_first_token_s_p90"] == pytest.approx(np.percentile([1, 2, 2, 2], 90))
+    assert found["request_latency_s_p50"] == pytest.approx(2.4)
+    assert found["time_per_output_token_s_p50"] == pytest.approx(0.2)
+    assert found["inter_token_latency_s_p99"] == pytest.approx(np.percentile([0.1, 0.3] + [0.2] * 6, 99))
+
+
+def test_a_prompt_of_ones_own_is_continued(generating):
+    record = run([*generating, "task.prompt=The cat", "task.score=false"])
+    assert record.status == "ok", record.reason
+    (text,), _, _ = files([*generating, "task.prompt=The cat", "task.score=false"])
+    assert text["prompt"] == "The cat"
+    assert text["tokens"] <= 5
+    assert record.quality == {}
+    assert set(record.summary["phases"]) == {"prefill", "decode", "request"}
+
+
+def test_prompts_of_a_file_have_their_own_lengths(generating, tmp_path):
+    (tmp_path / "prompts.txt").write_text("The cat\n\nA much longer one\nß\n", encoding="utf-8")
+    overrides = [*generating, f"task.prompts={tmp_path}/prompts.txt", "batch_size=2"]
+    record = run(overrides)
+    texts, _, _ = files(overrides)
+    assert [text["prompt"] for text in texts] == ["The cat", "A much longer one", "ß"]
+    assert record.summary["generation"]["prompt_tokens_mean"] == pytest.approx(
+        (8 + 18 + 3) / 3
+    )  # bytes and a separator
+
+
+def test_outputs_do_not_depend_on_the_batch_size(generating):
+    one, four = [*generating, "batch_size=1", "task.score=false"], [*generating, "task.score=false"]
+    run(one), run(four)
+    assert files(one)[0] == files(four)[0]
+
+
+def test_the_same_seed_draws_the_same(generating):
+    sampled = [*generating, "task.sampling.temperature=1.0", "task.score=false"]
+    run(sampled)
+    first = files(sampled)[0]
+    run(sampled)
+    assert files(sampled)[0] == first
+    run([*sampled, "seed=1"])
+    assert files([*sampled, "seed=1"])[0] != first
+
+
+def test_the_end_of_text_ends_an_output():
+    assert until_end([5, 6, 2, 7, 2], (2, 3)) == [5, 6]
+    assert until_end([5, 6], (2,)) == [5, 6]
+    assert until_end([2], (2,)) == []
+
+
+@pytest.mark.slow
+def test_compiled_steps_have_a_phase_of_their_own_and_the_same_outputs(generating):
+    plain, compiled = [*generating, "task.score=false"], [*generating, "task.score=false", "task.compile=true"]
+    run(plain)
+    record = run(compiled)
+    assert record.status == "ok", record.reason
+    assert record.summary["all_windows"]["compile"]["duration_s"] > 0
+    assert files(compiled)[0] == files(plain)[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["task.prompt_tokens=30"], "a prompt of 30 tokens and task.output_tokens=5 are more than the 32 tokens"),
+        (["task.scoring.max_bytes=10", "task.prompt=''"], "task.prompt is empty"),
+        (["task.prompts=/nowhere.txt"], "no such file"),
+        (["task.prompt=a", "task.prompts=b"], "task.prompt or task.prompts, not both"),
+        (["task.output_tokens=1"], "task.output_tokens"),
+        (["task.sampling.top_p=1.5"], "task.sampling.top_p"),
+    ],
+)
+def test_bad_input(generating, more, message):
+    with pytest.raises(UserError, match=message):
+        cell = compose_cell([*generating, *more])
+        check_cells([cell])
+        run([*generating, *more])
+
+
+def test_a_prompt_file_in_another_encoding(generating, tmp_path):
+    (tmp_path / "latin.txt").write_bytes("Gr\xfc\xdfe".encode("latin-1"))
+    with pytest.raises(UserError, match="task.prompts=.*not UTF-8 at byte 2"):
+        check_cells([compose_cell([*generating, f"task.prompts={tmp_path}/latin.txt"])])
+
+
+def test_a_masked_model_does_not_continue_a_text(generating):
+    kept = [o for o in generating if not o.startswith(("model", "tokenizer"))]
+    shape = ["model=bert-tiny", "model.n_embd=32", "model.context_length=32", "tokenizer@model.tokenizer=byte"]
+    with pytest.raises(UserError, match="does not continue a text"):
+        run([*kept, *shape])
+
+
+def test_decode_windows_hold_no_prefill(generating, monkeypatch):
+    """A prefill that takes long is in no decode window."""
+    from harness.models.gpt import GPT
+
+    prefill = GPT.prefill
+
+    def slow(self, *args):
+        time.sleep(0.05)
+        return prefill(self, *args)
+
+    monkeypatch.setattr(GPT, "prefill", slow)
+    record = run([*generating, "task.score=false"])
+    phases = record.summary["phases"]
+    assert phases["prefill"]["duration_s"] / phases["prefill"]["iterations"] > 0.05
+    assert phases["decode"]["duration_s"] / phases["decode"]["iterations"] < 0.02
+    assert torch.is_grad_enabled()
