@@ -16,7 +16,9 @@ from harness.config.compose import compose_grid, config_dir
 ROOT = config_dir().parent
 BLOCKS = re.findall(
     r"```sh\n(.*?)```",
-    "".join((ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md", "docs/training.md")),
+    "".join(
+        (ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/inference.md")
+    ),
     re.DOTALL,
 )
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]

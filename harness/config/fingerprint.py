@@ -24,9 +24,18 @@ def content_hash(container: Mapping[str, Any]) -> str:
 def fingerprint(config: Config) -> str:
     """The cell's identity as 16 hexadecimal digits."""
     identity = {key: value for key, value in resolved_config(config).items() if key not in _NOT_IDENTITY}
-    if config.hardware.devices == 1:  # Nothing is shared.
-        identity["hardware"] = {key: value for key, value in identity["hardware"].items() if key != "strategy"}
+    # What is off is no part of a cell, so that a new option does not make new cells of old ones.
+    if config.hardware.devices == 1:
+        identity["hardware"] = _without(identity["hardware"], "strategy")
+    if config.precision.quantisation is None:
+        identity["precision"] = _without(identity["precision"], "quantisation", "group_size")
+    if config.compression.kind == "none":
+        identity = _without(identity, "compression")
     return content_hash(identity)[:16]
+
+
+def _without(container: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in container.items() if key not in names}
 
 
 def run_id(config: Config) -> str:
@@ -34,6 +43,7 @@ def run_id(config: Config) -> str:
     parts = [
         config.task.name,
         config.model.label,
+        *([] if config.compression.kind == "none" else [config.compression.label]),
         config.data.label,
         config.precision.name,
         f"b{config.batch_size}",

@@ -9,16 +9,24 @@ from pydantic import Field
 from harness.config.base import Count, Fraction, Index, NonNegative, Positive, option
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+# Of matrix products: tf32 rounds the inputs of float32 products to 10 bits of mantissa.
+Arithmetic = Literal["float32", "tf32", "bfloat16", "float16", "float8", "int8"]
 
 
 @option
 class PrecisionConfig:
-    """Number format of weights and arithmetic, and Lightning's name for the pair."""
+    """Number format of weights and arithmetic, and Lightning's name for the pair.
+
+    `quantisation` names the scheme by which the weights of linear layers are stored after loading; `group_size` weights
+    share a scale, where a scheme has groups.
+    """
 
     name: str
     weights: Dtype
-    compute: Dtype
+    compute: Arithmetic
     lightning: Literal["32-true", "bf16-true", "bf16-mixed", "16-true", "16-mixed"]
+    quantisation: Literal["int8-weight-only", "int8-dynamic", "int4-weight-only", "float8-dynamic"] | None = None
+    group_size: Literal[32, 64, 128] | None = None
 
 
 @option
@@ -35,7 +43,7 @@ class HardwareConfig:
     devices: Count
     strategy: Literal["ddp", "fsdp"]
     threads: Count | None
-    peak_flops: dict[Dtype, Positive | None]
+    peak_flops: dict[Arithmetic, Positive | None]
     memory_bandwidth_bytes_per_s: Positive | None
     cache_bytes: Positive | None
     cpu_tdp_w: Positive | None

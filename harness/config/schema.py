@@ -7,13 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from harness.config.base import Count, option
+from harness.config.compression import CompressionConfig
 from harness.config.data import DataConfig
 from harness.config.model import ModelConfig
 from harness.config.platform import EnergyConfig, HardwareConfig, LoggerConfig, PrecisionConfig, ProtocolConfig
 from harness.config.task import TaskConfig
 
 # Groups of conf/ whose chosen option's name is written into the option itself.
-GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol", "logger")
+GROUPS = ("task", "model", "compression", "data", "precision", "hardware", "energy", "protocol", "logger")
 
 StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -33,6 +34,7 @@ class Config:
     study: StudyName
     task: Annotated[TaskConfig, Field(discriminator="kind")]
     model: Annotated[ModelConfig, Field(discriminator="kind")]
+    compression: Annotated[CompressionConfig, Field(discriminator="kind")]
     data: Annotated[DataConfig, Field(discriminator="kind")]
     precision: PrecisionConfig
     hardware: HardwareConfig

@@ -34,6 +34,7 @@ class ScoreTaskConfig:
     kind: Literal["score"]
     implementation: ClassVar[str] = "harness.runner.score:run_score"
     main_phase: ClassVar[str] = "score"
+    trains: ClassVar[bool] = False
     several_devices: ClassVar[bool] = False
     name: str
     scoring: ScoringConfig
@@ -113,6 +114,7 @@ class TrainTaskConfig:
     kind: Literal["train"]
     implementation: ClassVar[str] = "harness.runner.train:run_train"
     main_phase: ClassVar[str] = "train"
+    trains: ClassVar[bool] = True
     several_devices: ClassVar[bool] = True
     name: str
     steps: Count
@@ -156,6 +158,7 @@ class GenerateTaskConfig:
     implementation: ClassVar[str] = "harness.runner.generate:run_generate"
     preflight: ClassVar[str] = "harness.data.files:check_prompts"
     main_phase: ClassVar[str] = "decode"
+    trains: ClassVar[bool] = False
     several_devices: ClassVar[bool] = False
     name: str
     prompt: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from harness.models.loaded import LoadedModel, count_parameters
 from harness.models.seq2seq import HuggingFaceEncoderDecoder, embedded_parameters, marks_of, shape_of_huggingface
 
 transformers.utils.logging.disable_progress_bar()
+# torchao, where it is installed, names every kernel that it has for other machines.
+logging.getLogger("torchao").setLevel(logging.ERROR)
 
 
 class LogitsOf(nn.Module):

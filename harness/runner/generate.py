@@ -27,6 +27,7 @@ from harness.energy.meter import Window, Work
 from harness.errors import UserError
 from harness.metrics.efficiency import complete_sum, ratio
 from harness.metrics.flops import TransformerShape
+from harness.models.compress import bytes_of
 from harness.models.generation import Choice, Generator, sampler
 from harness.record.windows import write_frame
 from harness.runner.batches import WorkSums
@@ -299,7 +300,7 @@ class Requests:
     def _decode_work(self, batch: PromptBatch, steps: int) -> Work:
         """Of `steps` steps after the first token. Each reads the weights, and the keys and values so far."""
         cache = self._session.config.hardware.cache_bytes
-        weights = sum(weight.nbytes for weight in self._network.streamed_weights())
+        weights = sum(map(bytes_of, self._network.streamed_weights()))
         return Work(
             iterations=steps,
             samples=batch.rows,

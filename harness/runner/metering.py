@@ -106,6 +106,7 @@ class MeteredTraining(WindowCallback):
         self._earlier_s = 0.0  # its seconds before the last pause
         self._window_first = start  # first micro-batch of the open window
         self._opened_at = 0.0
+        self._steps_done = start  # micro-batches of whole steps
         self.batches_done = start
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -119,7 +120,7 @@ class MeteredTraining(WindowCallback):
         self.batches_done = batch_idx + 1
         if self.batches_done % self._accumulate:
             return
-        self._window.work = self._work(self._window_first, self.batches_done)
+        self._steps_done = self.batches_done
         left = trainer.max_steps - self.batches_done // self._accumulate
         if self._complete() and left >= (self._steps() if self._warm else 1):
             self._end()
@@ -144,6 +145,12 @@ class MeteredTraining(WindowCallback):
             yield
         self._begin()
 
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Close what is open, with the whole steps that were done in it."""
+        if "steps" in self._open:
+            self._note_work()
+        super().on_exception(trainer, module, exception)
+
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Close the last window; its repeat is none if it is shorter than the protocol's."""
         self._end()
@@ -164,7 +171,6 @@ class MeteredTraining(WindowCallback):
         self._window = self.open_window("steps", phase, repeat, TRAINING)
         self._window.segment = True
         self._window_first = self.batches_done
-        self._window.work = self._work(self._window_first, self._window_first)
         self._opened_at = time.perf_counter()
 
     def _end(self) -> None:
@@ -172,8 +178,12 @@ class MeteredTraining(WindowCallback):
         if self.batches_done == self._window_first:
             self.drop_window("steps")
             return
+        self._note_work()
         self._earlier_s += time.perf_counter() - self._opened_at
         self.close_window("steps")
+
+    def _note_work(self) -> None:
+        self._window.work = self._work(self._window_first, self._steps_done)
 
     def _next(self) -> None:
         """What is measured next: the first repeat after the warm-up, or the repeat after this one."""

@@ -49,6 +49,13 @@ class LanguageModule(pl.LightningModule):
         self.losses: list[Tensor] = []  # one scalar a trained micro-batch
         self.nats: list[Tensor] = []  # one (B,) tensor a scored batch
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes each hook's name here, dozens of times a step; nn.Module would look for a parameter in it."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss, which is kept for the record."""
         inputs, targets = batch
@@ -103,7 +110,8 @@ class LanguageModule(pl.LightningModule):
     ) -> None:
         """Clip by global norm. Lightning refuses this for fused optimisers, also where no loss is scaled."""
         if gradient_clip_val is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule."""

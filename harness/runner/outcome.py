@@ -118,6 +118,7 @@ def cell_axes(config: Config) -> dict[str, Any]:
     return {
         "task": config.task.name,
         "model": config.model.label,
+        "compression": config.compression.label,
         "data": config.data.label,
         "batch_size": config.batch_size,
         "precision": config.precision.name,

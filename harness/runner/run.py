@@ -22,6 +22,7 @@ from harness.energy.meter import EnergyMeter
 from harness.energy.validity import Limits
 from harness.errors import UserError
 from harness.load import implementation
+from harness.models.compress import linear_instead_of_conv1d, quantise, stored_bytes
 from harness.models.loaded import LoadedModel
 from harness.record.record import Record
 from harness.record.windows import write_power
@@ -48,14 +49,16 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     with meter.window("load"):
         progress("load", 0, None)
         corpus, model = load(config)
+    device = torch.device(config.hardware.accelerator)
+    model = compress(config, model, device, meter)
     findings.data = {**corpus.provenance, "content_sha256": corpus.content_hash}
     findings.model = {
         **model.provenance,
         "num_parameters": model.num_parameters,
         "num_parameters_non_embedding": model.num_parameters_non_embedding,
         "context_length": model.context_length,
+        "weight_bytes": stored_bytes(model.network),
     }
-    device = torch.device(config.hardware.accelerator)
     model.network.to(device)
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
@@ -72,6 +75,7 @@ def prepare(config: Config) -> None:
     hardware = config.hardware
     sharing = hardware.devices if hardware.accelerator == "cpu" else 1
     torch.set_num_threads(hardware.threads or max(1, usable_cpus() // sharing))
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision.compute == "tf32"
     pl.seed_everything(config.seed, verbose=False)
 
 
@@ -85,6 +89,23 @@ def load(config: Config) -> tuple[TextSource, LoadedModel]:
     cache_dir, dtype = Path(config.paths.cache_dir).expanduser(), DTYPES[config.precision.weights]
     model: LoadedModel = implementation(config.model)(config.model, source, cache_dir, dtype)
     return source, model
+
+
+def compress(config: Config, model: LoadedModel, device: torch.device, meter: EnergyMeter) -> LoadedModel:
+    """The model as the cell's compression and precision leave it, in a window of its own where they change it.
+
+    Raises:
+        UserError: If they do not fit the model.
+        Unsupported: If this device cannot have them.
+    """
+    if config.compression.kind == "none" and config.precision.quantisation is None:
+        return model
+    with meter.window("compress"):
+        linear_instead_of_conv1d(model.network)
+        model = implementation(config.compression)(config.compression, model)
+        model.network.to(device)
+        quantise(model.network, config.precision, device)
+    return model
 
 
 def usable_cpus() -> int:

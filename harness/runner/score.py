@@ -14,6 +14,7 @@ from harness.data.tokens import IGNORED, ScoringWindows
 from harness.energy.cuda import cuda_in_use
 from harness.energy.meter import Window, Work
 from harness.metrics.language import bits_per_byte, perplexity
+from harness.models.compress import stored_bytes
 from harness.runner.batches import AtLeast, Batch, ScoringBatches, TextSize, split_windows
 from harness.runner.metering import MeteredEvaluation, ReportProgress
 from harness.runner.module import LanguageModule
@@ -93,7 +94,7 @@ def text_batches(session: Session, windows: ScoringWindows) -> ScoringBatches:
 def scoring_work(session: Session, batches: Sequence[Batch], size: TextSize | None) -> list[Work]:
     """Work of each batch, of a text of a size."""
     counts = [int((targets != IGNORED).sum()) for _, targets in batches]
-    weights = sum(weight.nbytes for weight in session.model.network.parameters())
+    weights = stored_bytes(session.model.network)
     cache = session.config.hardware.cache_bytes
     return [
         Work(

@@ -6,7 +6,7 @@ from harness.config.compose import compose_cell, compose_grid, config_dir, load_
 from harness.config.fingerprint import fingerprint, run_id
 from harness.errors import UserError
 
-GROUPS = ("task", "model", "data", "precision", "hardware", "energy", "protocol", "logger", "tokenizer")
+GROUPS = ("task", "model", "compression", "data", "precision", "hardware", "energy", "protocol", "logger", "tokenizer")
 REQUIRED = {
     ("model", "hub"): ["model.id=org/name"],
     ("model", "local"): ["model.path=folder"],
