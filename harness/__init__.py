@@ -11,7 +11,9 @@ The data flows one way, and every box is a folder or a file of this package:
 * `config`: Hydra composes conf/, and the result is validated once into frozen dataclasses.
 * `models`, `data`: what an option names, loaded behind two small interfaces, `LoadedModel` and `TextSource`.
 * `objectives`: what a model learns and is scored by: the next token, masked tokens, translations.
-* `runner`: one run is `runner/run.py`; `score.py` and `train.py` are its tasks, on a Lightning Trainer.
+* `applications`: what language models serve: questions to a model, and grades of its answers.
+* `runner`: one run is `runner/run.py`; `score.py` and `train.py` are its tasks, on a Lightning Trainer; `generate.py`
+  and `lm_eval_task.py` answer prompts.
 * `energy`: sources of energy figures behind one protocol, and the meter that puts windows around work.
 * `metrics`, `stats`: pure functions; `metrics/registry.py` names every column.
 * `record`: what a run leaves on disk.

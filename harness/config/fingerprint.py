@@ -29,6 +29,8 @@ def fingerprint(config: Config) -> str:
         identity["hardware"] = _without(identity["hardware"], "strategy")
     if config.precision.quantisation is None:
         identity["precision"] = _without(identity["precision"], "quantisation", "group_size")
+    if identity["task"].get("scoring", {}).get("documents") == "packed":
+        identity["task"] = {**identity["task"], "scoring": _without(identity["task"]["scoring"], "documents")}
     if config.compression.kind == "none":
         identity = _without(identity, "compression")
     return content_hash(identity)[:16]

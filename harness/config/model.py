@@ -178,6 +178,7 @@ class HubModelConfig:
     revision: str
     trust_remote_code: bool
     learns: Literal["causal", "masked", "translation"]
+    weights: Literal["pretrained", "random"]
     prefix: str
     decoding: DecodingConfig
 
@@ -198,6 +199,7 @@ class LocalModelConfig(LabelledByFolder):
     path: str
     trust_remote_code: bool
     learns: Literal["causal", "masked", "translation"]
+    weights: Literal["pretrained", "random"]
     prefix: str
     decoding: DecodingConfig
 

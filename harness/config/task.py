@@ -6,7 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from harness.config.applications import ApplicationConfig
 from harness.config.base import Count, Fraction, Index, NonNegative, Positive, option
+from harness.config.sampling import SamplingConfig
 
 
 @option
@@ -15,16 +17,21 @@ class ScoringConfig:
 
     The documents are joined into one stream, each after a separator token that is context and is never scored.
     Windows of `context` tokens advance by `stride`; each token is scored once, by the first window that reaches it.
+    With `documents: rolling` each document stands alone, in lm-eval's rolling windows: without overlap, but that the
+    last is filled with the tokens before it.
     """
 
     split: Literal["train", "validation", "test"]
     max_bytes: Count
     context: Count | None
     stride: Count | None
+    documents: Literal["packed", "rolling"]
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.context is not None and self.stride > self.context:
             raise ValueError(f"stride={self.stride} is longer than context={self.context}: tokens would be left out")
+        if self.stride is not None and self.documents == "rolling":
+            raise ValueError("scoring.stride is for packed documents: rolling windows have their own")
 
 
 @option
@@ -142,15 +149,6 @@ class TrainTaskConfig:
 
 
 @option
-class SamplingConfig:
-    """How the next token is chosen: the likeliest at a temperature of 0, else drawn."""
-
-    temperature: NonNegative
-    top_k: Count | None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None
-
-
-@option
 class GenerateTaskConfig:
     """Text from prompts, phase by phase."""
 
@@ -176,4 +174,25 @@ class GenerateTaskConfig:
             raise ValueError("give task.prompt or task.prompts, not both")
 
 
-TaskConfig = ScoreTaskConfig | TrainTaskConfig | GenerateTaskConfig
+@option
+class LmEvalTaskConfig:
+    """Tasks of lm-eval (Gao et al.), by name or from a folder of YAMLs."""
+
+    kind: Literal["lm-eval"]
+    implementation: ClassVar[str] = "harness.runner.lm_eval_task:run_lm_eval"
+    preflight: ClassVar[str] = "harness.data.files:check_lm_eval"
+    main_phase: ClassVar[str] = "lm-eval"
+    trains: ClassVar[bool] = False
+    several_devices: ClassVar[bool] = False
+    name: str
+    tasks: list[str]
+    include_path: str | None
+    num_fewshot: Index | None
+    limit: Count | None
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ValueError("task.tasks is empty: name at least one, such as task.tasks=[arc_easy]")
+
+
+TaskConfig = ScoreTaskConfig | TrainTaskConfig | GenerateTaskConfig | LmEvalTaskConfig | ApplicationConfig

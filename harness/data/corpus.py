@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from harness.config.data import CleaningConfig, SplitConfig
 from harness.data.leaks import without_leaks
@@ -29,6 +29,7 @@ class Corpus:
 
     splits: Mapping[str, tuple[str, ...]]
     provenance: Mapping[str, str]
+    holds: ClassVar[str] = "a text without translations"
 
     def texts(self, split: str) -> Sequence[str]:
         """Every document of a split."""
@@ -58,6 +59,11 @@ class TextSource(Protocol):
         """SHA-256 (hex) of the content, in order."""
         ...
 
+    @property
+    def holds(self) -> str:
+        """What it is, in words."""
+        ...
+
     def texts(self, split: str) -> Sequence[str]:
         """Everything that stands in a split."""
         ...
@@ -67,11 +73,11 @@ def text_corpus(source: TextSource) -> Corpus:
     """The source as documents.
 
     Raises:
-        UserError: If it holds pairs of sentences.
+        UserError: If it holds pairs of sentences, or the examples of an application.
     """
     if not isinstance(source, Corpus):
         raise UserError(
-            f"this model reads a text, and the data holds pairs of sentences ({source.provenance['source']})",
+            f"this model reads a text, and the data holds {source.holds} ({source.provenance['source']})",
             remedy="use data=chitchat or another text, or a model=transformer-*",
         )
     return source

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from harness.config.data import FileDataConfig
-from harness.config.task import GenerateTaskConfig
+from harness.config.task import GenerateTaskConfig, LmEvalTaskConfig
 from harness.data.corpus import Corpus, clean, make_corpus, split_documents
 from harness.errors import UserError
 
@@ -142,3 +143,17 @@ def check_prompts(config: GenerateTaskConfig) -> None:
         read_prompts(config.prompts)
     if config.prompt is not None and not config.prompt.strip():
         raise UserError("task.prompt is empty", remedy="give a text to go on from")
+
+
+def check_lm_eval(config: LmEvalTaskConfig) -> None:
+    """Check, before any run starts, that lm-eval is installed and the folder of tasks is there.
+
+    Raises:
+        UserError: If not.
+    """
+    if find_spec("lm_eval") is None:
+        raise UserError(
+            "task=lm-eval: the package lm-eval is not installed", remedy="pip install 'joulebench[lm-eval]'"
+        )
+    if config.include_path is not None and not Path(config.include_path).expanduser().is_dir():
+        raise UserError(f"task.include_path={config.include_path}: no such folder")

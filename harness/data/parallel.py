@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.config.data import BiblePairsConfig, HubPairsConfig, PairFilesConfig
 from harness.data.bible import EDITIONS, Edition, read_verses, split_of
@@ -32,6 +32,7 @@ class ParallelCorpus:
 
     splits: Mapping[str, tuple[Pair, ...]]
     provenance: Mapping[str, str]
+    holds: ClassVar[str] = "pairs of sentences"
 
     @property
     def content_hash(self) -> str:
@@ -56,7 +57,7 @@ def parallel_corpus(source: TextSource) -> ParallelCorpus:
     """
     if not isinstance(source, ParallelCorpus):
         raise UserError(
-            f"this model translates, and the data holds a text without translations ({source.provenance['source']})",
+            f"this model translates, and the data holds {source.holds} ({source.provenance['source']})",
             remedy="use data=bible-en-de, bible-en-fr, bible-en-es, pair-files or wmt14-en-de",
         )
     return source

@@ -38,6 +38,7 @@ class TextTokenizer:
         encode: Documents to lists of ids, without special tokens.
         decode: The inverse; special tokens are left out.
         file: Name and content of its file where it was learnt from a text, so that a checkpoint can keep it.
+        chat: From a user's message to the ids of a conversation that waits for the reply, where it has a template.
         start_ids: Ids before every prompt, where this is not the separator.
         stop_ids: Ids that end a generated text, where this is not the separator.
     """
@@ -49,6 +50,7 @@ class TextTokenizer:
     encode: Callable[[Sequence[str]], list[list[int]]]
     decode: Callable[[Sequence[Sequence[int]]], list[str]]
     file: tuple[str, bytes] | None = None
+    chat: Callable[[str], list[int]] | None = None
     start_ids: tuple[int, ...] | None = None
     stop_ids: tuple[int, ...] | None = None
 

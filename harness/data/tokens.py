@@ -105,12 +105,14 @@ class ScoringWindows:
         targets: The next token at each position, IGNORED where it is not scored here (W, T).
         text_bytes: UTF-8 bytes of the text.
         text_words: Its words, separated by white space.
+        documents: Number of each window's document (W,), where a window holds one alone.
     """
 
     inputs: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
     text_bytes: int
     text_words: int
+    documents: npt.NDArray[np.int64] | None = None
 
     @property
     def scored_tokens(self) -> int:
@@ -139,9 +141,47 @@ def scoring_windows(documents: Sequence[str], tokenizer: TextTokenizer, context:
         fresh = np.arange(start, end) >= reached
         targets[row, : end - start] = np.where(scored[start + 1 : end + 1] & fresh, ids[start + 1 : end + 1], IGNORED)
         reached = end
-    text_bytes = sum(len(document.encode()) for document in documents)
-    text_words = sum(len(re.split(r"\s+", document)) for document in documents)
-    return ScoringWindows(inputs, targets, text_bytes, text_words)
+    return ScoringWindows(inputs, targets, *text_size(documents))
+
+
+def text_size(documents: Sequence[str]) -> tuple[int, int]:
+    """UTF-8 bytes, and words as lm-eval counts them."""
+    words = sum(len(re.split(r"\s+", document)) for document in documents)
+    return sum(len(document.encode()) for document in documents), words
+
+
+def rolling_windows(documents: Sequence[str], tokenizer: TextTokenizer, context: int) -> ScoringWindows:
+    """Each document in windows of its own, as lm-eval rolls them.
+
+    The first starts with the separator, and the last is filled with the tokens before those that it scores.
+
+    Raises:
+        UserError: If the text has no token.
+    """
+    windows = [
+        (number, given, wanted)
+        for number, ids in enumerate(tokenizer.encode(documents))
+        for given, wanted in _roll([tokenizer.separator_id, *ids], context)
+    ]
+    if not windows:
+        raise UserError("the text to score has no token", remedy="give a longer text or another split")
+    inputs = np.full((len(windows), context), tokenizer.separator_id, dtype=np.int64)
+    targets = np.full((len(windows), context), IGNORED, dtype=np.int64)
+    for row, (_, given, wanted) in enumerate(windows):
+        inputs[row, : len(given)] = given
+        targets[row, len(given) - len(wanted) : len(given)] = wanted
+    numbers = np.array([number for number, _, _ in windows])
+    return ScoringWindows(inputs, targets, *text_size(documents), documents=numbers)
+
+
+def _roll(ids: Sequence[int], context: int) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Inputs of a document's windows, and the targets of their last positions; the first id is no target."""
+    windows, scored = [], 1
+    while scored < len(ids):
+        end = min(scored + context, len(ids))
+        windows.append((ids[max(0, end - 1 - context) : end - 1], ids[scored:end]))
+        scored = end
+    return windows
 
 
 def _window_starts(length: int, context: int, stride: int) -> list[int]:

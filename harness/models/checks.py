@@ -24,10 +24,10 @@ def check_local(config: LocalModelConfig) -> None:
     Raises:
         UserError: If not.
     """
-    model_folder(config.path)
+    model_folder(config.path, config.weights)
 
 
-def model_folder(path: str) -> Path:
+def model_folder(path: str, weights: str = "pretrained") -> Path:
     """The folder of a model.
 
     Raises:
@@ -36,7 +36,7 @@ def model_folder(path: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"model.path={path}: no such folder", remedy="check the path; it is relative to this folder")
-    for pattern in ("config.json", "*.safetensors"):
+    for pattern in ("config.json", "*.safetensors") if weights == "pretrained" else ("config.json",):
         if not list(folder.glob(pattern)):
             raise UserError(
                 f"model.path={path}: the folder has no {pattern}",

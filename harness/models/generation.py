@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, StaticCache
 
+from harness.config.sampling import SamplingConfig
+
 
 class Cache(Protocol):
     """Keys and values of a batch of sequences."""
@@ -162,25 +164,23 @@ def greedy(logits_BV: Tensor) -> Tensor:
     return logits_BV.argmax(dim=-1)
 
 
-def sampler(temperature: float, top_k: int | None, top_p: float | None, seed: int, device: torch.device) -> Choice:
+def sampler(settings: SamplingConfig, seed: int, device: torch.device) -> Choice:
     """Draws tokens, always the same from a seed; greedy at a temperature of 0.
 
     Args:
-        temperature: Divides the logits.
-        top_k: Draw from the likeliest so many tokens; None for all.
-        top_p: Draw from the likeliest tokens that together have this probability (Holtzman et al. 2020); None for all.
+        settings: Temperature; top_k; top_p (Holtzman et al. 2020).
         seed: Of the random numbers.
         device: Of the logits.
     """
     from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-    if temperature == 0:
+    if settings.temperature == 0:
         return greedy
-    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
-    if top_k is not None:
-        warpers.append(TopKLogitsWarper(top_k))
-    if top_p is not None:
-        warpers.append(TopPLogitsWarper(top_p))
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(settings.temperature)])
+    if settings.top_k is not None:
+        warpers.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p is not None:
+        warpers.append(TopPLogitsWarper(settings.top_p))
     random = torch.Generator(device=device).manual_seed(seed)
 
     def draw(logits_BV: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.config.model import GPTConfig
-from harness.data.corpus import TextSource, text_corpus
+from harness.data.corpus import TextSource
 from harness.load import implementation
 from harness.metrics.flops import TransformerShape
 from harness.models.generation import Generator
@@ -190,7 +190,7 @@ class GPT(Generator):
 
 def build(config: GPTConfig, source: TextSource, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
     """A randomly initialised GPT with the tokenizer that its option names."""
-    tokenizer = implementation(config.tokenizer)(config.tokenizer, text_corpus(source), cache_dir)
+    tokenizer = implementation(config.tokenizer)(config.tokenizer, source, cache_dir)
     network = GPT(config, tokenizer.vocab_size).to(dtype)
     positions = network.positions.weight.numel()
     parameters = count_parameters(network)

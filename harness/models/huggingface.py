@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,13 @@ def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dt
     Raises:
         UserError: If the folder is not there or holds no model.
     """
-    folder = model_folder(config.path)
+    folder = model_folder(config.path, config.weights)
     try:
         loaded = load_family(str(folder), config, dtype)
     except (OSError, ValueError) as error:
         raise UserError(f"model.path={config.path} could not be loaded: {str(error).splitlines()[0]}") from error
-    digest = file_hash(sorted(folder.glob("*.safetensors")))
+    files = sorted(folder.glob("*.safetensors"))
+    digest = file_hash(files) if loaded.trained else "random weights"
     return with_provenance(
         loaded, source=f"local folder {folder.name}", weights_sha256=digest, remote_code=str(config.trust_remote_code)
     )
@@ -103,23 +105,34 @@ def load_family(
     Raises:
         UserError: If the tokenizer does not fit the model, or lacks a token that it needs.
     """
-    remote_code = config.trust_remote_code
-    if config.learns == "masked":
-        return masked_model(*read_model(AutoModelForMaskedLM, name, dtype, remote_code, revision))
-    if config.learns == "translation":
-        model, tokenizer = read_model(AutoModelForSeq2SeqLM, name, dtype, remote_code, revision)
-        return translation_model(model, tokenizer, config.prefix, config.decoding)
-    return causal_model(*read_model(AutoModelForCausalLM, name, dtype, remote_code, revision))
+    translation = partial(translation_model, prefix=config.prefix, decoding=config.decoding)
+    families: dict[str, tuple[Any, Callable[[Any, Any], LoadedModel]]] = {
+        "causal": (AutoModelForCausalLM, causal_model),
+        "masked": (AutoModelForMaskedLM, masked_model),
+        "translation": (AutoModelForSeq2SeqLM, translation),
+    }
+    loader, described = families[config.learns]
+    trained = config.weights == "pretrained"
+    loaded = described(*read_model(loader, name, dtype, config.trust_remote_code, revision, trained))
+    return replace(loaded, trained=trained)
 
 
 def read_model(
-    loader: Any, name: str, dtype: torch.dtype, remote_code: bool, revision: str | None = None
+    loader: Any,
+    name: str,
+    dtype: torch.dtype,
+    remote_code: bool,
+    revision: str | None = None,
+    trained: bool = True,
 ) -> tuple[Any, Any]:
-    """Weights in `dtype`, and the tokenizer; only safetensors are read."""
+    """Weights in `dtype`, and the tokenizer; only safetensors are read, and nothing for random weights."""
     options: dict[str, Any] = {"trust_remote_code": remote_code}
     if revision is not None:
         options["revision"] = revision
-    model = loader.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
+    if trained:
+        model = loader.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
+    else:
+        model = loader.from_config(AutoConfig.from_pretrained(name, **options), dtype=dtype)
     model.eval()
     return model, AutoTokenizer.from_pretrained(name, **options)
 
@@ -210,6 +223,12 @@ def wrap_tokenizer(tokenizer: Any, model: Any, prefix: str = "", as_target: bool
 
     decides = (sorted(tokenizer.get_vocab().items()), prefix, as_target)
     identity = hashlib.sha256(repr(decides).encode()).hexdigest()
+
+    def chat(message: str) -> list[int]:
+        turn = [{"role": "user", "content": message}]
+        ids: list[int] = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"]
+        return ids
+
     stops = getattr(model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id
     return TextTokenizer(
         f"{family}-{len(tokenizer)}",
@@ -218,6 +237,7 @@ def wrap_tokenizer(tokenizer: Any, model: Any, prefix: str = "", as_target: bool
         separator,
         encode,
         decode,
+        chat=chat if getattr(tokenizer, "chat_template", None) else None,
         start_ids=tuple(tokenizer("")["input_ids"]),
         stop_ids=(separator,) if stops is None else tuple(stops if isinstance(stops, list) else [stops]),
     )

@@ -25,6 +25,7 @@ class LoadedModel:
         provenance: Source, revision, file hash, licence and what else the record must say.
         objective: What it learns and is scored by; see `harness/objectives/`.
         mask_id: Token id that stands for a masked token, where it has one.
+        trained: Whether its weights stand for something; if not, it has no quality.
         target_tokenizer: Tokenizer of the targets, where it is another.
     """
 
@@ -37,6 +38,7 @@ class LoadedModel:
     provenance: Mapping[str, str]
     objective: str = "harness.objectives.causal:CausalObjective"
     mask_id: int | None = None
+    trained: bool = True
     target_tokenizer: TextTokenizer | None = None
 
     def tokenizer_of(self, side: int) -> TextTokenizer:

@@ -8,7 +8,7 @@ import torch
 
 from harness.config.task import ScoringConfig
 from harness.data.corpus import Corpus, require_documents, take_bytes, text_corpus
-from harness.data.tokens import Ids, ScoringWindows, scoring_windows, token_file, training_offsets
+from harness.data.tokens import Ids, ScoringWindows, rolling_windows, scoring_windows, token_file, training_offsets
 from harness.energy.meter import Work
 from harness.errors import UserError
 from harness.runner.batches import Batch, ScoringBatches, StepSize, TrainingBatches
@@ -17,6 +17,10 @@ from harness.runner.score import likelihood, score_batches, text_batches
 from harness.runner.session import Session, TaskOutcome
 
 DEFAULT_CONTEXT = 256
+DOCUMENTS = {
+    "packed": "packed, each after a separator that is context and is not scored",
+    "rolling": "each alone after a separator that is not scored, in lm-eval's rolling windows",
+}
 
 
 class CausalObjective:
@@ -41,14 +45,14 @@ class CausalObjective:
         windows = held_out_windows(session, scoring)
         batches = text_batches(session, windows)
         nats, stop_reason = score_batches(session, module, batches)
-        quality = likelihood(batches, nats, session.config.seed)
+        quality = likelihood(batches, nats, session.config.seed, windows.documents)
         protocol = {
             "split": scoring.split,
             "context": windows.inputs.shape[1],
             "stride": scoring.stride or windows.inputs.shape[1],
-            "documents": "packed, each after a separator that is context and is not scored",
+            "documents": DOCUMENTS[scoring.documents],
             "tokenizer": session.model.tokenizer.name,
-            "interval": "95 % percentile bootstrap over windows",
+            "interval": f"95 % percentile bootstrap over {'windows' if windows.documents is None else 'documents'}",
         }
         return TaskOutcome({**quality, "protocol": protocol}, {"score": stop_reason})
 
@@ -66,6 +70,8 @@ def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows
             f"task.scoring.stride={stride} is longer than the context of {context} tokens: tokens would be left out"
         )
     documents = take_bytes(require_documents(text_corpus(session.corpus), scoring.split), scoring.max_bytes)
+    if scoring.documents == "rolling":
+        return rolling_windows(documents, session.model.tokenizer, context)
     return scoring_windows(documents, session.model.tokenizer, context, stride)
 
 
@@ -116,7 +122,7 @@ class BlockBatches:
     """
 
     def __init__(self, stream: Ids, context: int, size: StepSize, seed: int, work: Work) -> None:
-        self._stream = stream
+        self._stream = np.asarray(stream)  # Still the file's memory, without the cost of np.memmap's own indexing.
         self._columns: npt.NDArray[np.int64] = np.arange(context + 1)
         self._context = context
         self._size = size

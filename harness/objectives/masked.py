@@ -16,7 +16,7 @@ from harness.metrics.language import perplexity
 from harness.objectives.causal import BlockBatches, block_work, scoring_context, training_stream
 from harness.runner.batches import Batch, ScoringBatches, StepSize, TrainingBatches
 from harness.runner.module import LanguageModule
-from harness.runner.score import score_batches, scoring_work
+from harness.runner.score import require_packed, score_batches, scoring_work
 from harness.runner.session import Session, TaskOutcome
 from harness.stats.intervals import ratio_interval
 
@@ -55,6 +55,7 @@ class MaskedObjective:
 
     def score(self, session: Session, module: LanguageModule, scoring: ScoringConfig) -> TaskOutcome:
         """Pseudo-perplexity (Salazar et al. 2020) of the held-out text: each token masked alone, in its window."""
+        require_packed(scoring)
         context = scoring_context(session, scoring)
         documents = take_bytes(require_documents(text_corpus(session.corpus), scoring.split), scoring.max_bytes)
         ids, scored = join_documents(documents, session.model.tokenizer)

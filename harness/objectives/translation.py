@@ -12,16 +12,18 @@ import torch
 from harness.config.task import ScoringConfig
 from harness.data.corpus import TextSource
 from harness.data.parallel import SOURCE, TARGET, Pair, parallel_corpus, require_pairs
-from harness.data.tokens import IGNORED, TokenRows, token_rows
+from harness.data.tokens import IGNORED, Ids, TokenRows, token_rows
 from harness.energy.meter import Work
 from harness.errors import UserError
 from harness.metrics.translation import translation_quality
 from harness.models.seq2seq import EncoderDecoder, Marks
 from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches, WorkSums
 from harness.runner.module import LanguageModule
-from harness.runner.score import likelihood, score_batches, scoring_work
+from harness.runner.score import likelihood, require_packed, score_batches, scoring_work
 from harness.runner.session import Session, TaskOutcome
 from harness.runner.translate import TranslationModule, translate_batches
+
+Row = Sequence[int] | Ids
 
 # Batches are cut from pools of this many batches, sorted by length.
 POOL = 100
@@ -47,6 +49,7 @@ class TranslationObjective:
 
     def score(self, session: Session, module: LanguageModule, scoring: ScoringConfig) -> TaskOutcome:
         """Perplexity of the references; then BLEU and chrF of translations, and what each costs."""
+        require_packed(scoring)
         batches = self._reference_batches(session, scoring.split, scoring.max_bytes, session.config.batch_size)
         nats, score_reason = score_batches(session, module, batches)
         quality = likelihood(batches, nats, session.config.seed)
@@ -169,23 +172,30 @@ class PairEncoder:
         """Ids of each text, cut to the longest."""
         return [ids[: self.longest] for ids in self.session.model.tokenizer_of(side).encode(texts)]
 
-    def source(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    def source(self, rows: Sequence[Row]) -> torch.Tensor:
         """Padded source ids (B, S) within their marks."""
         marks = self.marks
-        return self._padded([[*marks.source_start, *row, marks.end] for row in rows], marks.padding)
+        return padded(rows, marks.padding, marks.source_start, (marks.end,))
 
-    def batch(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
+    def batch(self, sources: Sequence[Row], targets: Sequence[Row]) -> Batch:
         """Source (B, S), target after its start (B, T); and the targets (B, T), IGNORED where none is asked for."""
         marks = self.marks
-        unasked = [IGNORED] * (len(marks.target_start) - 1)
-        given = self._padded([[*marks.target_start, *row] for row in targets], marks.padding)
-        wanted = self._padded([[*unasked, *row, marks.end] for row in targets], IGNORED)
+        unasked = (IGNORED,) * (len(marks.target_start) - 1)
+        given = padded(targets, marks.padding, marks.target_start, ())
+        wanted = padded(targets, IGNORED, unasked, (marks.end,))
         return (self.source(sources), given), wanted
 
-    @staticmethod
-    def _padded(rows: Sequence[Sequence[int]], padding: int) -> torch.Tensor:
-        longest = max(len(row) for row in rows)
-        return torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows])
+
+def padded(rows: Sequence[Row], filler: int, before: Sequence[int], after: Sequence[int]) -> torch.Tensor:
+    """Rows of any length, each between the same ids, filled up to the longest (B, T)."""
+    width = len(before) + max(len(row) for row in rows) + len(after)
+    ids = np.full((len(rows), width), filler, dtype=np.int64)
+    ids[:, : len(before)] = before
+    for number, row in enumerate(rows):
+        end = len(before) + len(row)
+        ids[number, len(before) : end] = row
+        ids[number, end : end + len(after)] = after
+    return torch.from_numpy(ids)
 
 
 class PairBatches:
@@ -229,7 +239,7 @@ class PairBatches:
         self._grow(index + 1)
         sources, targets = self._pairs
         rows = self._rows[index]
-        return self._encoder.batch([sources[row].tolist() for row in rows], [targets[row].tolist() for row in rows])
+        return self._encoder.batch([sources[row] for row in rows], [targets[row] for row in rows])
 
     def work(self, first: int, last: int) -> Work:
         """Work of the micro-batches from `first` on, before `last`; tokens are the target's, without padding."""

@@ -30,6 +30,7 @@ from harness.metrics.flops import TransformerShape
 from harness.models.compress import bytes_of
 from harness.models.generation import Choice, Generator, sampler
 from harness.record.windows import write_frame
+from harness.runner.answering import Answer, generating, generator_of
 from harness.runner.batches import WorkSums
 from harness.runner.module import LanguageModule
 from harness.runner.repeats import repeat_until_precise
@@ -60,30 +61,6 @@ def run_generate(session: Session) -> TaskOutcome:
     facts = {**requests.sizes(), **latencies(requests.timings), **request_costs(session.meter.windows, requests)}
     write_frame(session.folder / "requests.parquet", [asdict(timing) for timing in requests.timings])
     return TaskOutcome(scored.quality, {**scored.stop_reasons, **reasons}, generation=facts)
-
-
-def generator_of(session: Session) -> Generator:
-    """The session's network, as one that generates.
-
-    Raises:
-        UserError: If it is none.
-    """
-    network = session.model.network
-    if not isinstance(network, Generator):
-        raise UserError(
-            f"task=generate: {session.config.model.label} does not continue a text",
-            remedy="use a causal language model: gpt-*, smollm2-135m, or model=hub with model.learns=causal",
-        )
-    return network
-
-
-@contextmanager
-def generating(session: Session, network: Generator) -> Iterator[None]:
-    """No gradients, no dropout, and the cell's precision."""
-    network.eval()
-    precision = session.trainer([]).precision_plugin
-    with torch.inference_mode(), precision.forward_context():
-        yield
 
 
 def prompt_batches(session: Session, task: GenerateTaskConfig) -> list[PromptBatch]:
@@ -183,7 +160,7 @@ class Requests:
         with self._meter.window("compile"):
             shapes = {(batch.rows, batch.length, batch.padding_B is None): batch for batch in self._batches}
             for batch in shapes.values():
-                answer = Answer(self._network, batch, self._task, self._choice())
+                answer = self._answer(batch)
                 answer.start()
                 answer.go_on(2)
                 answer.rewind()
@@ -206,7 +183,7 @@ class Requests:
         with self._meter.window("generate"):
             for number, batch in enumerate(self._batches, start=1):
                 self._session.progress("generate", number, len(self._batches))
-                answer = Answer(self._network, batch, self._task, self._choice())
+                answer = self._answer(batch)
                 outputs = answer.until_all_end(tokenizer.end_ids)
                 texts = zip(tokenizer.decode(unpadded(batch)), tokenizer.decode(outputs), outputs, strict=True)
                 rows += [{"prompt": prompt, "output": text, "tokens": len(ids)} for prompt, text, ids in texts]
@@ -228,7 +205,7 @@ class Requests:
         with self._window("prefill", repeat) as (window, elapsed_s):
             while elapsed_s() < self._protocol.window_s or not len(done):
                 batch = self._next_batch()
-                Answer(self._network, batch, self._task, self._choice()).start()
+                self._answer(batch).start()
                 synchronize()
                 done.append(self._prefill_work(batch))
             window.work = done.between(0, len(done))
@@ -237,7 +214,7 @@ class Requests:
     def _decode(self, repeat: int) -> Window:
         """Go on from one batch's prompts, over and over."""
         batch, steps = self._next_batch(), self._task.output_tokens - 1
-        answer = Answer(self._network, batch, self._task, self._choice())
+        answer = self._answer(batch)
         answer.start()
         done, work = WorkSums(), self._decode_work(batch, steps)
         with self._window("decode", repeat) as (window, elapsed_s):
@@ -266,7 +243,7 @@ class Requests:
 
     def _answer_all(self, batch: PromptBatch) -> list[float]:
         """Answer a batch; the moments of its start and of each token, each handed over before the next is made."""
-        answer = Answer(self._network, batch, self._task, self._choice())
+        answer = self._answer(batch)
         times = [time.perf_counter()]
         answer.start()
         synchronize()
@@ -288,10 +265,12 @@ class Requests:
         self._served += 1
         return self._batches[(self._served - 1) % len(self._batches)]
 
+    def _answer(self, batch: PromptBatch) -> Answer:
+        return Answer(self._network, batch, self._task.output_tokens, self._choice(), self._task.compile)
+
     def _choice(self) -> Choice:
         """The same draws for every answer."""
-        sampling, device = self._task.sampling, self._batches[0].ids_BT.device
-        return sampler(sampling.temperature, sampling.top_k, sampling.top_p, self._session.config.seed, device)
+        return sampler(self._task.sampling, self._session.config.seed, self._batches[0].ids_BT.device)
 
     def _prefill_work(self, batch: PromptBatch) -> Work:
         flops = float(self._shape.prefill_flops(batch.rows, batch.length))
@@ -319,65 +298,6 @@ class Requests:
             "output_tokens": self._task.output_tokens,
             "kv_cache_bytes": self._cache_bytes,
         }
-
-
-class Answer:
-    """One batch of prompts on its way to its outputs.
-
-    Args:
-        network: Answers.
-        batch: The prompts.
-        task: Lengths, and whether steps are compiled.
-        choose: Next tokens from logits.
-    """
-
-    def __init__(self, network: Generator, batch: PromptBatch, task: GenerateTaskConfig, choose: Choice) -> None:
-        self._network = network
-        self._batch = batch
-        self._capacity = batch.length + task.output_tokens
-        self._steps = task.output_tokens - 1
-        self._fixed = task.compile
-        self._choose = choose
-
-    def start(self) -> None:
-        """Read the prompts and choose the first token of each."""
-        batch = self._batch
-        logits, self._cache = self._network.prefill(batch.ids_BT, batch.padding_B, self._capacity, self._fixed)
-        self._first = self._last = self._choose(logits)
-
-    def go_on(self, steps: int) -> None:
-        """Choose so many further tokens of each."""
-        for _ in range(steps):
-            self._last = self._choose(self._network.step(self._last, self._cache))
-
-    def rewind(self) -> None:
-        """Back to the first token of each."""
-        self._cache.rewind()
-        self._last = self._first
-
-    def until_all_end(self, end_ids: Sequence[int]) -> list[list[int]]:
-        """Output tokens of each prompt, up to its end."""
-        self.start()
-        columns = [self._first]
-        ends = torch.tensor(end_ids, device=self._first.device)
-        ended = torch.isin(self._first, ends)
-        while len(columns) <= self._steps and not bool(ended.all()):
-            self.go_on(1)
-            columns.append(self._last)
-            ended |= torch.isin(self._last, ends)
-        rows: list[list[int]] = torch.stack(columns, dim=1).tolist()
-        return [until_end(row, end_ids) for row in rows]
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes of keys and values."""
-        return self._cache.nbytes
-
-
-def until_end(row: Sequence[int], end_ids: Sequence[int]) -> list[int]:
-    """The tokens before the first that ends a text."""
-    ends = [place for place, token in enumerate(row) if token in end_ids]
-    return list(row[: ends[0]] if ends else row)
 
 
 def unpadded(batch: PromptBatch) -> list[list[int]]:

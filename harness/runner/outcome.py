@@ -35,6 +35,7 @@ class Findings:
     stop_reasons: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def make_record(
     started: Started,
 ) -> Record:
     """The record of a run that ended with `error`, or without one."""
-    summary = summarise(meter.windows, cell.config, findings.stop_reasons, findings.training, findings.generation)
+    facts = {"training": findings.training, "generation": findings.generation, "answers": findings.answers}
+    summary = summarise(meter.windows, cell.config, findings.stop_reasons, facts)
     status, reason = classify(error)
     if status == "ok" and (doubts := invalid(summary, findings.quality, cell.config.protocol)):
         status, reason = "invalid", doubts

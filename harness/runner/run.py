@@ -63,8 +63,10 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
-    findings.quality, findings.stop_reasons = outcome.quality, outcome.stop_reasons
+    findings.quality = outcome.quality if model.trained or config.task.trains else {}
+    findings.stop_reasons = outcome.stop_reasons
     findings.training, findings.generation = outcome.training, outcome.generation
+    findings.answers = outcome.answers
     findings.model |= outcome.model
     model.network.to(device)  # Lightning has put it back into the host's memory.
     measure_idle(meter, config.protocol, "loaded, after")

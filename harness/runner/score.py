@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from harness.config.task import ScoreTaskConfig
+from harness.config.task import ScoreTaskConfig, ScoringConfig
 from harness.data.tokens import IGNORED, ScoringWindows
 from harness.energy.cuda import cuda_in_use
 from harness.energy.meter import Window, Work
+from harness.errors import UserError
 from harness.metrics.language import bits_per_byte, perplexity
 from harness.models.compress import stored_bytes
 from harness.runner.batches import AtLeast, Batch, ScoringBatches, TextSize, split_windows
@@ -41,6 +44,18 @@ def score_batches(session: Session, module: LanguageModule, batches: ScoringBatc
     scorer.whole_text()
     nats = [float(value) for value in torch.cat(module.nats).cpu()]
     return nats, repeat_until_precise(session.config.protocol, scorer.repeat)
+
+
+def require_packed(scoring: ScoringConfig) -> None:
+    """Check that documents are not to be rolled.
+
+    Raises:
+        UserError: If they are.
+    """
+    if scoring.documents != "packed":
+        raise UserError(
+            f"task.scoring.documents={scoring.documents} is for models of the next token", allowed=["packed"]
+        )
 
 
 class Scorer:
@@ -111,18 +126,22 @@ def scoring_work(session: Session, batches: Sequence[Batch], size: TextSize | No
     ]
 
 
-def likelihood(batches: ScoringBatches, nats: list[float], seed: int) -> dict[str, Any]:
-    """Metrics of the likelihood of a text, with a bootstrap interval over its windows.
+def likelihood(
+    batches: ScoringBatches, nats: list[float], seed: int, documents: npt.NDArray[np.int64] | None = None
+) -> dict[str, Any]:
+    """Metrics of the likelihood of a text, with a bootstrap interval over its documents, or else its windows.
 
     Args:
         batches: The text.
         nats: Summed negative log-likelihood of each window.
         seed: Of the bootstrap.
+        documents: Number of each window's document, where each holds one alone.
     """
     by_window, size = batches.tokens_by_window, batches.size
     total, tokens = sum(nats), sum(by_window)
     assert size is not None, "the likelihood of a text is that of all its tokens"
-    interval = ratio_interval(nats, by_window, seed)
+    parts = np.arange(len(nats)) if documents is None else documents
+    interval = ratio_interval(list(np.bincount(parts, nats)), list(np.bincount(parts, by_window)), seed)
     return {
         "cross_entropy_nats": total / tokens,
         "perplexity": perplexity(total, tokens),

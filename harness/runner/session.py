@@ -88,6 +88,7 @@ class TaskOutcome:
         stop_reasons: Why each measured phase stopped repeating.
         training: What a training adds to the record: targets, interruptions, waiting for data.
         generation: What generating adds: latencies, sizes of prompts, outputs and cache.
+        answers: What answering questions adds: requests, and joules over them and over correct answers.
         model: What it adds to the model's provenance, such as its teacher.
     """
 
@@ -95,6 +96,7 @@ class TaskOutcome:
     stop_reasons: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
 
 

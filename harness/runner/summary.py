@@ -28,12 +28,12 @@ def summarise(
     windows: Sequence[Window],
     config: Config,
     stop_reasons: dict[str, str],
-    training: dict[str, Any] | None = None,
-    generation: dict[str, Any] | None = None,
+    facts: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Efficiency of each phase that was to be repeated, energy of each phase in all, and peak memory.
 
-    A phase with a reason why it stopped repeating is there even if no window of it was long enough to be a repeat.
+    `facts` are what tasks found besides, by subject. A phase with a reason why it stopped repeating is there even if no
+    window of it was long enough to be a repeat.
     """
     phases = {window.phase for window in windows if window.repeat is not None} | set(stop_reasons)
     idle = idle_baseline(windows)
@@ -49,8 +49,8 @@ def summarise(
             for phase in sorted({window.phase for window in windows})
         },
         # Every optimiser step, those of the warm-up included.
-        "training": {**_everything(training_windows(windows)), **(training or {})},
-        "generation": generation or {},
+        **(facts or {}),
+        "training": {**_everything(training_windows(windows)), **(facts or {}).get("training", {})},
         "peak_rss_bytes": peak_rss_bytes(),
         "peak_memory_allocated_bytes": _peak_cuda("max_memory_allocated"),
         "peak_memory_reserved_bytes": _peak_cuda("max_memory_reserved"),

@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, set_seed
 
 from harness.config.compose import compose_cell
+from harness.config.sampling import SamplingConfig
 from harness.data.prompts import PromptBatch
 from harness.metrics.flops import TransformerShape
 from harness.models.generation import HuggingFaceGenerator, greedy, sampler
@@ -142,22 +143,26 @@ def test_weights_that_are_only_looked_up_are_not_streamed():
     assert sum(w.numel() for w in own.streamed_weights()) == sum(w.numel() for w in own.parameters()) - 32 * 16
 
 
+def settings(temperature, top_k, top_p):
+    return SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
+
+
 def test_draws_follow_the_distribution_and_repeat_with_the_seed():
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).repeat(4000, 1)
     device = torch.device("cpu")
-    drawn = sampler(1.0, None, None, 0, device)(logits)
+    drawn = sampler(settings(1.0, None, None), 0, device)(logits)
     shares = torch.bincount(drawn, minlength=4) / len(drawn)
     assert shares.tolist() == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
-    assert torch.equal(drawn, sampler(1.0, None, None, 0, device)(logits))
-    assert not torch.equal(drawn, sampler(1.0, None, None, 1, device)(logits))
-    assert set(sampler(1.0, 2, None, 0, device)(logits).tolist()) == {0, 1}
-    assert set(sampler(1.0, None, 0.6, 0, device)(logits).tolist()) == {0, 1}
-    hot = sampler(2.0, None, None, 0, device)(logits)  # the square roots of the probabilities
+    assert torch.equal(drawn, sampler(settings(1.0, None, None), 0, device)(logits))
+    assert not torch.equal(drawn, sampler(settings(1.0, None, None), 1, device)(logits))
+    assert set(sampler(settings(1.0, 2, None), 0, device)(logits).tolist()) == {0, 1}
+    assert set(sampler(settings(1.0, None, 0.6), 0, device)(logits).tolist()) == {0, 1}
+    hot = sampler(settings(2.0, None, None), 0, device)(logits)  # the square roots of the probabilities
     roots = torch.tensor([0.5, 0.3, 0.15, 0.05]).sqrt()
     assert (torch.bincount(hot, minlength=4) / len(hot)).tolist() == pytest.approx(
         (roots / roots.sum()).tolist(), abs=0.03
     )
-    assert sampler(0.0, 2, None, 0, device) is greedy
+    assert sampler(settings(0.0, 2, None), 0, device) is greedy
 
 
 def test_sampling_is_that_of_transformers():
@@ -166,7 +171,7 @@ def test_sampling_is_that_of_transformers():
     options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": True, "temperature": 1.5, "top_k": 5}
     set_seed(7)
     expected = network.model.generate(batch.ids_BT, pad_token_id=FILLER, **options)[0, 5:].tolist()
-    choose = sampler(1.5, 5, None, 7, torch.device("cpu"))
+    choose = sampler(settings(1.5, 5, None), 7, torch.device("cpu"))
     with torch.no_grad():
         logits, cache = network.prefill(batch.ids_BT, None, 11, fixed=False)
         found = [choose(logits)]

@@ -198,3 +198,74 @@ def test_a_hugging_face_model_is_fine_tuned_with_adapters(tiny, llama):
     record = score(trained)
     assert record.status == "ok", record.reason
     assert record.model["distillation_weight"] == 0.0
+
+
+def test_rolling_windows_are_lm_evals():
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+    from harness.data.tokenizers import byte_tokenizer
+    from harness.data.tokens import rolling_windows
+
+    documents = ["a", "bc" * 4, "defgh" * 5, "i" * 16]
+    tokenizer = byte_tokenizer(None, None, None)
+    windows = rolling_windows(documents, tokenizer, 8)
+    expected = [
+        (number, (context + wanted)[:-1], wanted)
+        for number, document in enumerate(documents)
+        for context, wanted in map(make_disjoint_window, get_rolling_token_windows(list(document.encode()), 256, 8, 1))
+    ]
+    assert len(expected) == len(windows.inputs) == 1 + 1 + 4 + 2
+    for row, (number, given, wanted) in enumerate(expected):
+        assert windows.documents[row] == number
+        assert windows.inputs[row, : len(given)].tolist() == given
+        assert windows.targets[row][windows.targets[row] != IGNORED].tolist() == wanted
+        assert windows.targets[row, len(given) - len(wanted) : len(given)].tolist() == wanted
+    assert windows.scored_tokens == sum(map(len, documents))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_rolling_perplexities_equal_lm_evals(tiny, llama, batch_size):
+    """Word, byte and token perplexity and bits per byte of the same documents by lm-eval's own model and formulas."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
+
+    from harness.data.corpus import take_bytes
+    from harness.load import implementation
+
+    overrides = local(tiny, llama, "task.scoring.documents=rolling", f"batch_size={batch_size}")
+    record = score(overrides)
+    config = compose_cell(overrides).config
+    documents = take_bytes(implementation(config.data)(config.data).splits["test"], config.task.scoring.max_bytes)
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    own = HFLM(pretrained=AutoModelForCausalLM.from_pretrained(llama), tokenizer=tokenizer, max_length=16)
+    requests = [Instance("loglikelihood_rolling", {}, (document,), 0) for document in documents]
+    nats = -sum(own.loglikelihood_rolling(requests, disable_tqdm=True))
+    words, size = (
+        sum(len(document.split()) for document in documents),
+        sum(len(document.encode()) for document in documents),
+    )
+    tokens = sum(len(tokenizer(document)["input_ids"]) for document in documents)
+    found = [record.quality[name] for name in ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")]
+    expected = [np.exp(nats / tokens), np.exp(nats / words), np.exp(nats / size), nats / size / np.log(2)]
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert "documents" in record.quality["protocol"]["interval"]
+
+
+def test_random_weights_have_the_shape_and_no_quality(tiny, llama, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((llama / name).read_bytes())
+    trained = score(local(tiny, llama))
+    record = score(local(tiny, tmp_path, "model.weights=random"))
+    assert record.status == "ok", record.reason
+    assert record.quality == {}
+    assert record.model["num_parameters"] == trained.model["num_parameters"]
+    assert record.model["weights_sha256"] == "random weights"
+    assert record.summary["phases"]["score"]["joules_per_token"] > 0
+    with pytest.raises(UserError, match="no .*safetensors"):
+        score(local(tiny, tmp_path))
+
+
+def test_documents_are_rolled_for_models_of_the_next_token_alone(tiny, bert):
+    with pytest.raises(UserError, match="task.scoring.documents=rolling is for models of the next token"):
+        score(local(tiny, bert, "model.learns=masked", "task.scoring.documents=rolling"))

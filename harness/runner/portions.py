@@ -1,0 +1,68 @@
+"""A workload that is done once, measured in portions: windows of whole batches, each of the protocol's length."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from harness.energy.meter import OpenWindow, Work
+from harness.energy.segments import without_short_repeats
+from harness.metrics.efficiency import complete_sum, ratio
+from harness.runner.batches import WorkSums
+from harness.runner.session import Session
+
+Item = TypeVar("Item")
+
+
+class Portions:
+    """Windows of one phase, one after the other; each is a repeat, but for a last one that is too short.
+
+    Their scatter is that of the workload's parts, which differ.
+
+    Args:
+        session: Gives meter, protocol and progress.
+        phase: Of the windows.
+    """
+
+    def __init__(self, session: Session, phase: str) -> None:
+        self._session = session
+        self._phase = phase
+        self._repeat = 0
+
+    def over(self, batches: Sequence[Item], do: Callable[[Item], Work]) -> None:
+        """Do every batch; `do` returns the work that it was."""
+        for number, portion in enumerate(self._cut(batches, do), start=1):
+            self._session.progress(self._phase, number, None)
+            del portion
+        windows = self._session.meter.windows
+        windows[:] = without_short_repeats(windows, self._phase, self._session.config.protocol.window_s)
+
+    def _cut(self, batches: Sequence[Item], do: Callable[[Item], Work]) -> Iterator[OpenWindow]:
+        waiting = list(reversed(batches))
+        while waiting:
+            self._repeat += 1
+            with self._session.meter.window(self._phase, self._repeat) as window:
+                window.segment = True  # The last one may be short, which makes it no repeat.
+                started, done = time.perf_counter(), WorkSums()
+                while waiting and (not len(done) or time.perf_counter() - started < self._window_s):
+                    done.append(do(waiting.pop()))
+                window.work = done.between(0, len(done))
+            yield window
+
+    @property
+    def _window_s(self) -> float:
+        return self._session.config.protocol.window_s
+
+    def costs(self, correct: float | None) -> dict[str, float | None]:
+        """Seconds and joules of every window, and joules over requests and over correct answers."""
+        windows = [window for window in self._session.meter.windows if window.phase == self._phase]
+        joules = complete_sum([window.energy.value_j for window in windows])
+        requests = complete_sum([window.work.samples for window in windows])
+        return {
+            "requests": requests,
+            "duration_s": sum(window.duration_s for window in windows),
+            "total_energy_j": joules,
+            "joules_per_request": ratio(joules, requests),
+            "joules_per_correct_answer": ratio(joules, correct),
+        }
