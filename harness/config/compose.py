@@ -264,6 +264,6 @@ def _explain_validation(error: ValidationError) -> UserError:
 
 def _field_path(location: tuple[int | str, ...]) -> list[str]:
     """A pydantic location without the tags of discriminated unions, which stand behind their field's name."""
-    tagged = {"task", "model", "data", "tokenizer"}
+    tagged = {"task", "model", "compression", "backend", "data", "tokenizer"}
     parts = [str(part) for part in location]
     return [part for index, part in enumerate(parts) if not (index and parts[index - 1] in tagged)]

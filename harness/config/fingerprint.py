@@ -33,6 +33,12 @@ def fingerprint(config: Config) -> str:
         identity["task"] = {**identity["task"], "scoring": _without(identity["task"]["scoring"], "documents")}
     if config.compression.kind == "none":
         identity = _without(identity, "compression")
+    if not identity["model"].get("allow_pickle"):
+        identity["model"] = _without(identity["model"], "allow_pickle")
+    if config.backend.kind == "eager":
+        identity = _without(identity, "backend")
+    if config.task.kind == "generate":
+        identity["task"] = {**identity["task"], "compile": False}  # As it was told before there were backends.
     return content_hash(identity)[:16]
 
 
@@ -46,6 +52,7 @@ def run_id(config: Config) -> str:
         config.task.name,
         config.model.label,
         *([] if config.compression.kind == "none" else [config.compression.label]),
+        *([] if config.backend.kind == "eager" else [config.backend.name]),
         config.data.label,
         config.precision.name,
         f"b{config.batch_size}",

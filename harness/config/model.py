@@ -157,7 +157,7 @@ class PackagedGGUFConfig(LabelledByName):
     """A GGUF file inside an installed Python package, dequantised once and cached as safetensors."""
 
     kind: Literal["packaged-gguf"]
-    implementation: ClassVar[str] = "harness.models.gguf:load_packaged"
+    implementation: ClassVar[str] = "harness.models.gguf:load"
     preflight: ClassVar[str] = "harness.models.checks:check_packaged"
     name: str
     package: str
@@ -165,6 +165,34 @@ class PackagedGGUFConfig(LabelledByName):
     requirement: str
     license: str
     weights_note: str
+
+    @property
+    def origin(self) -> str:
+        """Where the file comes from, for the record."""
+        return f"{self.file} of package {self.requirement}"
+
+
+@option
+class LocalGGUFConfig:
+    """A GGUF file of one's own, dequantised once and cached as safetensors."""
+
+    kind: Literal["gguf"]
+    implementation: ClassVar[str] = "harness.models.gguf:load"
+    preflight: ClassVar[str] = "harness.models.checks:check_gguf"
+    name: str
+    path: str
+    license: ClassVar[None] = None  # Read from the file, where it says.
+    weights_note: ClassVar[str] = "weights are dequantised: their quality is that of the file's format"
+
+    @property
+    def label(self) -> str:
+        """Name used in run ids and tables: the file's name."""
+        return self.path.rsplit("/", 1)[-1].removesuffix(".gguf")
+
+    @property
+    def origin(self) -> str:
+        """Where the file comes from, for the record."""
+        return f"local GGUF file {self.label}.gguf"
 
 
 @option
@@ -177,6 +205,7 @@ class HubModelConfig:
     id: str
     revision: str
     trust_remote_code: bool
+    allow_pickle: bool
     learns: Literal["causal", "masked", "translation"]
     weights: Literal["pretrained", "random"]
     prefix: str
@@ -198,6 +227,7 @@ class LocalModelConfig(LabelledByFolder):
     name: str
     path: str
     trust_remote_code: bool
+    allow_pickle: bool
     learns: Literal["causal", "masked", "translation"]
     weights: Literal["pretrained", "random"]
     prefix: str
@@ -210,6 +240,7 @@ ModelConfig = (
     | TranslatorConfig
     | CheckpointModelConfig
     | PackagedGGUFConfig
+    | LocalGGUFConfig
     | HubModelConfig
     | LocalModelConfig
 )

@@ -12,6 +12,17 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 # Of matrix products: tf32 rounds the inputs of float32 products to 10 bits of mantissa.
 Arithmetic = Literal["float32", "tf32", "bfloat16", "float16", "float8", "int8"]
 
+# Torchao's schemes, and llama.cpp's formats.
+Quantisation = Literal[
+    "int8-weight-only",
+    "int8-dynamic",
+    "int4-weight-only",
+    "float8-dynamic",
+    "gguf-q8_0",
+    "gguf-q4_0",
+    "gguf-q4_1",
+]
+
 
 @option
 class PrecisionConfig:
@@ -25,7 +36,7 @@ class PrecisionConfig:
     weights: Dtype
     compute: Arithmetic
     lightning: Literal["32-true", "bf16-true", "bf16-mixed", "16-true", "16-mixed"]
-    quantisation: Literal["int8-weight-only", "int8-dynamic", "int4-weight-only", "float8-dynamic"] | None = None
+    quantisation: Quantisation | None = None
     group_size: Literal[32, 64, 128] | None = None
 
 

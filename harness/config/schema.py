@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from harness.config.backend import BackendConfig
 from harness.config.base import Count, option
 from harness.config.compression import CompressionConfig
 from harness.config.data import DataConfig
@@ -14,7 +15,7 @@ from harness.config.platform import EnergyConfig, HardwareConfig, LoggerConfig, 
 from harness.config.task import TaskConfig
 
 # Groups of conf/ whose chosen option's name is written into the option itself.
-GROUPS = ("task", "model", "compression", "data", "precision", "hardware", "energy", "protocol", "logger")
+GROUPS = ("task", "model", "compression", "backend", "data", "precision", "hardware", "energy", "protocol", "logger")
 
 StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -35,6 +36,7 @@ class Config:
     task: Annotated[TaskConfig, Field(discriminator="kind")]
     model: Annotated[ModelConfig, Field(discriminator="kind")]
     compression: Annotated[CompressionConfig, Field(discriminator="kind")]
+    backend: Annotated[BackendConfig, Field(discriminator="kind")]
     data: Annotated[DataConfig, Field(discriminator="kind")]
     precision: PrecisionConfig
     hardware: HardwareConfig

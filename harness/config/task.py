@@ -165,7 +165,6 @@ class GenerateTaskConfig:
     output_tokens: Annotated[int, Field(ge=2)]
     requests: Count
     sampling: SamplingConfig
-    compile: bool
     score: bool
     scoring: ScoringConfig
 

@@ -66,6 +66,7 @@ METRICS = (
     Metric("data", "cell.data", "Data", "Text that the model was trained on or scored with."),
     Metric("batch_size", "cell.batch_size", "Batch size", "Sequences processed together.", BOTH, "sequences"),
     Metric("compression", "cell.compression", "Compression", "What was taken out of the model before it was used.", BOTH),
+    Metric("backend", "cell.backend", "Backend", "Engine that ran the model; eager is PyTorch, operation by operation.", BOTH),
     Metric("precision", "cell.precision", "Precision", "Number format of weights and arithmetic.", BOTH),
     Metric("hardware", "cell.hardware", "Hardware", "Hardware option."),
     Metric("device_name", "cell.device_name", "Device", "Name of the processor or board that ran the cell."),
@@ -100,6 +101,9 @@ METRICS = (
     ),
     Metric("perplexity_ci_low", "quality.perplexity_ci_low", "Perplexity, low", "95 % bootstrap over windows.", _QUALITY),
     Metric("perplexity_ci_high", "quality.perplexity_ci_high", "Perplexity, high", "95 % bootstrap over windows.", _QUALITY),
+    Metric("cross_entropy_difference", "", "Loss against fp32", "Nats a token more than the same model in fp32 and uncompressed, on the same windows; its exp is the ratio of perplexities.", _QUALITY, "nats/token", digits=3, better="lower"),
+    Metric("cross_entropy_difference_ci_low", "", "Loss, low", "95 % bootstrap over windows, paired.", _QUALITY, digits=3),
+    Metric("cross_entropy_difference_ci_high", "", "Loss, high", "95 % bootstrap over windows, paired.", _QUALITY, digits=3),
     Metric(
         "word_perplexity",
         "quality.word_perplexity",

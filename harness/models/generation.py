@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, StaticCache
 
 from harness.config.sampling import SamplingConfig
+from harness.models.compress import bytes_of, stored_bytes
 
 
 class Cache(Protocol):
@@ -49,13 +50,25 @@ class Generator(nn.Module):
         """Logits (B, V) of the token after these; the cache grows by one position."""
         raise NotImplementedError
 
+    compiled = False
+    """Whether `step` is compiled, and so needs a cache of fixed size."""
+
     def streamed_weights(self) -> list[Tensor]:
         """Weights that every pass reads whole; tables of which rows are looked up are none of them."""
         return list(self.parameters())
 
+    def streamed_bytes(self) -> int:
+        """Bytes of the weights that every pass reads whole."""
+        return sum(map(bytes_of, self.streamed_weights()))
+
+    def weight_bytes(self) -> int:
+        """Bytes of all weights, as they are stored."""
+        return stored_bytes(self)
+
     def compile_step(self) -> None:
         """Let torch.compile replace `step`."""
         self.step = torch.compile(self.step, dynamic=False)  # type: ignore[method-assign]
+        self.compiled = True
 
 
 class HuggingFaceGenerator(Generator):
@@ -153,6 +166,11 @@ def _real(padding_B: Tensor | None, capacity: int) -> Tensor | None:
     if padding_B is None:
         return None
     return torch.arange(capacity, device=padding_B.device) >= padding_B[:, None]
+
+
+def weight_bytes(network: nn.Module) -> int:
+    """Bytes of a network's weights as its engine stores them."""
+    return network.weight_bytes() if isinstance(network, Generator) else stored_bytes(network)
 
 
 Choice = Callable[[Tensor], Tensor]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import ModelCard, try_to_load_from_cache
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -20,7 +21,7 @@ from harness.data.corpus import TextSource
 from harness.data.tokenizers import TextTokenizer
 from harness.errors import UserError
 from harness.metrics.flops import TransformerShape
-from harness.models.checks import model_folder
+from harness.models.checks import model_folder, weight_files
 from harness.models.generation import HuggingFaceGenerator
 from harness.models.loaded import LoadedModel, count_parameters
 from harness.models.seq2seq import HuggingFaceEncoderDecoder, embedded_parameters, marks_of, shape_of_huggingface
@@ -54,19 +55,17 @@ def load_hub(config: HubModelConfig, source: TextSource, cache_dir: Path, dtype:
         UserError: If it cannot be had: no network, no such repository, or not such a model.
     """
     try:
-        description = AutoConfig.from_pretrained(
-            config.id, revision=config.revision, trust_remote_code=config.trust_remote_code
-        )
         loaded = load_family(config.id, config, dtype, config.revision)
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.id={config.id} (revision {config.revision}) could not be loaded: {str(error).splitlines()[0]}",
             remedy="check the id and the network; without a network use model=smollm2-135m, model=local or gpt-*",
         ) from error
-    commit = getattr(description, "_commit_hash", None) or config.revision
-    return with_provenance(
-        loaded, source=f"hub model {config.id}", revision=commit, remote_code=str(config.trust_remote_code)
-    )
+    found = try_to_load_from_cache(config.id, "config.json", revision=config.revision)
+    assert isinstance(found, str), "it was just read from there"
+    snapshot = Path(found).parent  # The hub's cache names it by its commit.
+    facts = folder_facts(snapshot, loaded.trained, config.allow_pickle)
+    return with_provenance(loaded, **facts, **_asked(config), source=f"hub model {config.id}", revision=snapshot.name)
 
 
 def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dtype: torch.dtype) -> LoadedModel:
@@ -75,16 +74,29 @@ def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dt
     Raises:
         UserError: If the folder is not there or holds no model.
     """
-    folder = model_folder(config.path, config.weights)
+    folder = model_folder(config.path, config.weights, config.allow_pickle)
     try:
         loaded = load_family(str(folder), config, dtype)
     except (OSError, ValueError) as error:
         raise UserError(f"model.path={config.path} could not be loaded: {str(error).splitlines()[0]}") from error
-    files = sorted(folder.glob("*.safetensors"))
-    digest = file_hash(files) if loaded.trained else "random weights"
-    return with_provenance(
-        loaded, source=f"local folder {folder.name}", weights_sha256=digest, remote_code=str(config.trust_remote_code)
-    )
+    facts = folder_facts(folder, loaded.trained, config.allow_pickle)
+    return with_provenance(loaded, **facts, **_asked(config), source=f"local folder {folder.name}")
+
+
+def folder_facts(folder: Path, trained: bool, allow_pickle: bool) -> dict[str, str]:
+    """Hash and format of the weights in a folder, and the licence that its model card names."""
+    facts = {"weights_sha256": "random weights"}
+    if trained:
+        files = weight_files(folder, allow_pickle)
+        facts = {"weights_sha256": file_hash(files), "weights_format": ", ".join({file.suffix[1:] for file in files})}
+    card = folder / "README.md"
+    license_name = ModelCard.load(card, ignore_metadata_errors=True).data.license if card.is_file() else None
+    return {**facts, "license": str(license_name)} if license_name else facts
+
+
+def _asked(config: HubModelConfig | LocalModelConfig) -> dict[str, str]:
+    """What was allowed."""
+    return {"remote_code": str(config.trust_remote_code), "pickle_allowed": str(config.allow_pickle)}
 
 
 def file_hash(paths: Sequence[Path]) -> str:
@@ -113,7 +125,9 @@ def load_family(
     }
     loader, described = families[config.learns]
     trained = config.weights == "pretrained"
-    loaded = described(*read_model(loader, name, dtype, config.trust_remote_code, revision, trained))
+    loaded = described(
+        *read_model(loader, name, dtype, config.trust_remote_code, revision, trained, config.allow_pickle)
+    )
     return replace(loaded, trained=trained)
 
 
@@ -124,13 +138,14 @@ def read_model(
     remote_code: bool,
     revision: str | None = None,
     trained: bool = True,
+    allow_pickle: bool = False,
 ) -> tuple[Any, Any]:
-    """Weights in `dtype`, and the tokenizer; only safetensors are read, and nothing for random weights."""
+    """Weights in `dtype`, and the tokenizer: safetensors, or pickles if asked; nothing is read for random weights."""
     options: dict[str, Any] = {"trust_remote_code": remote_code}
     if revision is not None:
         options["revision"] = revision
     if trained:
-        model = loader.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
+        model = loader.from_pretrained(name, dtype=dtype, use_safetensors=None if allow_pickle else True, **options)
     else:
         model = loader.from_config(AutoConfig.from_pretrained(name, **options), dtype=dtype)
     model.eval()
@@ -229,7 +244,7 @@ def wrap_tokenizer(tokenizer: Any, model: Any, prefix: str = "", as_target: bool
         ids: list[int] = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"]
         return ids
 
-    stops = getattr(model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id
+    stops = getattr(getattr(model, "generation_config", None), "eos_token_id", None) or tokenizer.eos_token_id
     return TextTokenizer(
         f"{family}-{len(tokenizer)}",
         identity,

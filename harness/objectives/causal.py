@@ -13,7 +13,7 @@ from harness.energy.meter import Work
 from harness.errors import UserError
 from harness.runner.batches import Batch, ScoringBatches, StepSize, TrainingBatches
 from harness.runner.module import LanguageModule
-from harness.runner.score import likelihood, score_batches, text_batches
+from harness.runner.score import likelihood, score_batches, text_batches, write_likelihoods
 from harness.runner.session import Session, TaskOutcome
 
 DEFAULT_CONTEXT = 256
@@ -46,6 +46,7 @@ class CausalObjective:
         batches = text_batches(session, windows)
         nats, stop_reason = score_batches(session, module, batches)
         quality = likelihood(batches, nats, session.config.seed, windows.documents)
+        write_likelihoods(session, batches, nats)
         protocol = {
             "split": scoring.split,
             "context": windows.inputs.shape[1],

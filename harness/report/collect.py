@@ -12,6 +12,7 @@ import pandas as pd
 from harness.errors import UserError
 from harness.metrics.registry import METRICS
 from harness.record.record import SCHEMA_VERSION, read_record, record_folders
+from harness.stats.intervals import Interval, ratio_interval
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def collect(study: Path) -> Collected:
     runs = pd.DataFrame([row(record) for record in records.values()], columns=[metric.name for metric in METRICS])
     paths = {run_id: study / run_id / "curve.parquet" for run_id in records}
     curves = {run_id: pd.read_parquet(path) for run_id, path in paths.items() if path.is_file()}
-    return Collected(with_ratios(runs), records, left_out, curves)
+    costs = {run_id: study / run_id / "likelihoods.parquet" for run_id in records}
+    likelihoods = {run_id: pd.read_parquet(path) for run_id, path in costs.items() if path.is_file()}
+    return Collected(with_differences(with_ratios(runs), likelihoods), records, left_out, curves)
 
 
 # Runs that agree in all of these differ in nothing that would not cancel in the ratio of their energies.
@@ -88,6 +91,40 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
         runs.loc[group.index, "energy_ratio_ci_low"] = ratios.min(axis=1) * (1 - spread)
         runs.loc[group.index, "energy_ratio_ci_high"] = ratios.max(axis=1) * (1 + spread)
     return runs
+
+
+# Runs that agree in all of these scored the same tokens of the same text.
+SAME_TEXT = ["task", "model", "data", "tokenizer", "score_context", "scored_tokens", "text_bytes"]
+
+
+def with_differences(runs: pd.DataFrame, likelihoods: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Add what each run loses against the same model in fp32 and whole, in nats a token, window by window.
+
+    The windows of one text are easy or hard for both, which cancels: the interval (95 %, bootstrap over windows) is
+    much narrower than those of the two perplexities. The reference has the same batch size, or else is the first.
+    """
+    runs = runs.copy()
+    known = runs[(runs["status"] == "ok") & runs["run_id"].isin(list(likelihoods))]
+    for _, group in known.groupby(SAME_TEXT, dropna=False):
+        whole = group[(group["precision"] == "fp32") & group["compression"].isin(["none", None])]
+        if whole.empty:
+            continue
+        for index, run in group.iterrows():
+            alike = whole[whole["batch_size"] == run["batch_size"]]
+            reference = (alike if len(alike) else whole).iloc[0]
+            found = _paired(likelihoods[str(run["run_id"])], likelihoods[str(reference["run_id"])])
+            if found is not None and run["run_id"] != reference["run_id"]:
+                runs.loc[index, "cross_entropy_difference"] = found.value
+                runs.loc[index, "cross_entropy_difference_ci_low"] = found.low
+                runs.loc[index, "cross_entropy_difference_ci_high"] = found.high
+    return runs
+
+
+def _paired(run: pd.DataFrame, reference: pd.DataFrame) -> Interval | None:
+    """Mean difference a token, where the windows have the same tokens."""
+    if len(run) != len(reference) or (run["tokens"] != reference["tokens"]).any():
+        return None
+    return ratio_interval(list(run["nats"] - reference["nats"]), list(run["tokens"]), seed=0)
 
 
 def _checked(record: dict[str, Any] | None) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from harness.energy.meter import Window, Work
 from harness.errors import UserError
 from harness.metrics.efficiency import complete_sum, ratio
 from harness.metrics.flops import TransformerShape
-from harness.models.compress import bytes_of
 from harness.models.generation import Choice, Generator, sampler
 from harness.record.windows import write_frame
 from harness.runner.answering import Answer, generating, generator_of
@@ -130,7 +129,7 @@ class Requests:
 
     Args:
         session: Gives the meter and the protocol.
-        task: Lengths, sampling, compilation.
+        task: Lengths, sampling.
         network: Answers.
         batches: The prompts, on the network's device.
     """
@@ -150,13 +149,12 @@ class Requests:
         self._cache_bytes = 0
         self.prompt_tokens_answered = 0
         self.timings: list[Timing] = []
-        if task.compile:
+        if network.compiled:
             self._compile()
 
     def _compile(self) -> None:
-        """Compile a decoding step in a window of its own; the first step of each shape compiles."""
+        """The first decoding step of each shape, which compiles it, in a window of its own."""
         self._session.progress("compile", 0, None)
-        self._network.compile_step()
         with self._meter.window("compile"):
             shapes = {(batch.rows, batch.length, batch.padding_B is None): batch for batch in self._batches}
             for batch in shapes.values():
@@ -266,7 +264,7 @@ class Requests:
         return self._batches[(self._served - 1) % len(self._batches)]
 
     def _answer(self, batch: PromptBatch) -> Answer:
-        return Answer(self._network, batch, self._task.output_tokens, self._choice(), self._task.compile)
+        return Answer(self._network, batch, self._task.output_tokens, self._choice(), self._network.compiled)
 
     def _choice(self) -> Choice:
         """The same draws for every answer."""
@@ -279,7 +277,7 @@ class Requests:
     def _decode_work(self, batch: PromptBatch, steps: int) -> Work:
         """Of `steps` steps after the first token. Each reads the weights, and the keys and values so far."""
         cache = self._session.config.hardware.cache_bytes
-        weights = sum(map(bytes_of, self._network.streamed_weights()))
+        weights = self._network.streamed_bytes()
         return Work(
             iterations=steps,
             samples=batch.rows,

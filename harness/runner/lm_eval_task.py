@@ -21,6 +21,8 @@ from harness.runner.session import Session, TaskOutcome
 from harness.stats.intervals import ratio_interval
 
 PHASE = "lm-eval"
+# Of lm-eval's bootstraps, for standard errors that have no formula; its own default takes minutes.
+RESAMPLES = 1000
 # Metrics of lm-eval that say of each question whether its answer is right, the preferred first.
 _RIGHT = ("acc", "exact_match", "pass@1")
 
@@ -69,6 +71,7 @@ def evaluate(model: LoadedLM, task: LmEvalTaskConfig, seed: int) -> dict[str, An
             numpy_random_seed=seed,
             torch_random_seed=seed,
             fewshot_random_seed=seed,
+            bootstrap_iters=RESAMPLES,
         )
     except (ConnectionError, FileNotFoundError) as error:
         raise UserError(

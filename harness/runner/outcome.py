@@ -121,6 +121,7 @@ def cell_axes(config: Config) -> dict[str, Any]:
         "task": config.task.name,
         "model": config.model.label,
         "compression": config.compression.label,
+        "backend": config.backend.name,
         "data": config.data.label,
         "batch_size": config.batch_size,
         "precision": config.precision.name,

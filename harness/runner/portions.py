@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from harness.energy.meter import OpenWindow, Work
+from harness.energy.meter import Work
 from harness.energy.segments import without_short_repeats
 from harness.metrics.efficiency import complete_sum, ratio
 from harness.runner.batches import WorkSums
@@ -32,23 +32,18 @@ class Portions:
 
     def over(self, batches: Sequence[Item], do: Callable[[Item], Work]) -> None:
         """Do every batch; `do` returns the work that it was."""
-        for number, portion in enumerate(self._cut(batches, do), start=1):
-            self._session.progress(self._phase, number, None)
-            del portion
-        windows = self._session.meter.windows
-        windows[:] = without_short_repeats(windows, self._phase, self._session.config.protocol.window_s)
-
-    def _cut(self, batches: Sequence[Item], do: Callable[[Item], Work]) -> Iterator[OpenWindow]:
         waiting = list(reversed(batches))
         while waiting:
             self._repeat += 1
+            self._session.progress(self._phase, self._repeat, None)
             with self._session.meter.window(self._phase, self._repeat) as window:
                 window.segment = True  # The last one may be short, which makes it no repeat.
                 started, done = time.perf_counter(), WorkSums()
                 while waiting and (not len(done) or time.perf_counter() - started < self._window_s):
                     done.append(do(waiting.pop()))
                 window.work = done.between(0, len(done))
-            yield window
+        windows = self._session.meter.windows
+        windows[:] = without_short_repeats(windows, self._phase, self._window_s)
 
     @property
     def _window_s(self) -> float:

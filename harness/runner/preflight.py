@@ -9,6 +9,8 @@ from harness.config.compose import Cell
 from harness.load import preflight
 from harness.runner.folders import check_writable
 
+CHECKED = ("task", "model", "backend", "data", "logger")
+
 
 def check_cells(cells: Iterable[Cell]) -> None:
     """Check each task, model, text and results folder once.
@@ -20,7 +22,7 @@ def check_cells(cells: Iterable[Cell]) -> None:
     for folder in {config.paths.results_dir for config in configs}:
         check_writable(Path(folder))
     checked = []
-    for option in (option for config in configs for option in (config.task, config.model, config.data, config.logger)):
+    for option in (getattr(config, group) for config in configs for group in CHECKED):
         if option not in checked:
             preflight(option)
             checked.append(option)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from harness.backends.backend import backend_of
 from harness.config.compose import Cell
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
@@ -22,7 +23,7 @@ from harness.energy.meter import EnergyMeter
 from harness.energy.validity import Limits
 from harness.errors import UserError
 from harness.load import implementation
-from harness.models.compress import linear_instead_of_conv1d, quantise, stored_bytes
+from harness.models.generation import weight_bytes
 from harness.models.loaded import LoadedModel
 from harness.record.record import Record
 from harness.record.windows import write_power
@@ -30,7 +31,7 @@ from harness.runner.checkpoint import can_go_on
 from harness.runner.folders import log_to, make_folder, remove_folders
 from harness.runner.metering import Progress
 from harness.runner.outcome import Findings, Started, make_record, run_folder, stopped_by_user, write_run
-from harness.runner.precision import DTYPES, require_supported
+from harness.runner.precision import require_supported
 from harness.runner.session import Session
 
 log = logging.getLogger("harness")
@@ -44,22 +45,23 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
         Unsupported: If this device cannot run the cell.
     """
     require_supported(config)
+    backend = backend_of(config)
+    backend.require_supported(config)
     prepare(config)
     measure_idle(meter, config.protocol, "unloaded")
     with meter.window("load"):
         progress("load", 0, None)
         corpus, model = load(config)
     device = torch.device(config.hardware.accelerator)
-    model = compress(config, model, device, meter)
+    model = backend.prepare(config, model, meter)
     findings.data = {**corpus.provenance, "content_sha256": corpus.content_hash}
     findings.model = {
         **model.provenance,
         "num_parameters": model.num_parameters,
         "num_parameters_non_embedding": model.num_parameters_non_embedding,
         "context_length": model.context_length,
-        "weight_bytes": stored_bytes(model.network),
+        "weight_bytes": weight_bytes(model.network),
     }
-    model.network.to(device)
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
@@ -88,26 +90,7 @@ def load(config: Config) -> tuple[TextSource, LoadedModel]:
         UserError: If either cannot be had, or they do not fit.
     """
     source: TextSource = implementation(config.data)(config.data)
-    cache_dir, dtype = Path(config.paths.cache_dir).expanduser(), DTYPES[config.precision.weights]
-    model: LoadedModel = implementation(config.model)(config.model, source, cache_dir, dtype)
-    return source, model
-
-
-def compress(config: Config, model: LoadedModel, device: torch.device, meter: EnergyMeter) -> LoadedModel:
-    """The model as the cell's compression and precision leave it, in a window of its own where they change it.
-
-    Raises:
-        UserError: If they do not fit the model.
-        Unsupported: If this device cannot have them.
-    """
-    if config.compression.kind == "none" and config.precision.quantisation is None:
-        return model
-    with meter.window("compress"):
-        linear_instead_of_conv1d(model.network)
-        model = implementation(config.compression)(config.compression, model)
-        model.network.to(device)
-        quantise(model.network, config.precision, device)
-    return model
+    return source, backend_of(config).load(config, source)
 
 
 def usable_cpus() -> int:

@@ -17,7 +17,8 @@ from harness.energy.cuda import cuda_in_use
 from harness.energy.meter import Window, Work
 from harness.errors import UserError
 from harness.metrics.language import bits_per_byte, perplexity
-from harness.models.compress import stored_bytes
+from harness.models.generation import weight_bytes
+from harness.record.windows import write_frame
 from harness.runner.batches import AtLeast, Batch, ScoringBatches, TextSize, split_windows
 from harness.runner.metering import MeteredEvaluation, ReportProgress
 from harness.runner.module import LanguageModule
@@ -56,6 +57,12 @@ def require_packed(scoring: ScoringConfig) -> None:
         raise UserError(
             f"task.scoring.documents={scoring.documents} is for models of the next token", allowed=["packed"]
         )
+
+
+def write_likelihoods(session: Session, batches: ScoringBatches, nats: Sequence[float]) -> None:
+    """Keep what each window's tokens cost, so that runs on one text can be compared window by window."""
+    rows = [{"nats": cost, "tokens": count} for cost, count in zip(nats, batches.tokens_by_window, strict=True)]
+    write_frame(session.folder / "likelihoods.parquet", rows)
 
 
 class Scorer:
@@ -109,7 +116,7 @@ def text_batches(session: Session, windows: ScoringWindows) -> ScoringBatches:
 def scoring_work(session: Session, batches: Sequence[Batch], size: TextSize | None) -> list[Work]:
     """Work of each batch, of a text of a size."""
     counts = [int((targets != IGNORED).sum()) for _, targets in batches]
-    weights = stored_bytes(session.model.network)
+    weights = weight_bytes(session.model.network)
     cache = session.config.hardware.cache_bytes
     return [
         Work(

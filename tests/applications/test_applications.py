@@ -262,7 +262,9 @@ def test_data_of_another_kind_is_named(answering, text_file):
         run(["task=score", *kept, "data=humaneval"])
 
 
-def test_a_chat_template_is_the_models_own():
+@pytest.mark.slow
+def test_a_chat_template_is_the_models_own(cache_dir, monkeypatch):
+    monkeypatch.setenv("JOULEBENCH_CACHE", str(cache_dir))
     from transformers import AutoTokenizer
 
     from harness.models.huggingface import wrap_tokenizer
@@ -271,7 +273,7 @@ def test_a_chat_template_is_the_models_own():
     config = compose_cell(["model=smollm2-135m", "data=humaneval"]).config
     _, model = load(config)
     ids = model.tokenizer.chat("Hello")
-    folder = next(p for p in __import__("pathlib").Path(config.paths.cache_dir).expanduser().glob("models/smollm2*"))
+    folder = next(cache_dir.glob("models/smollm2*"))
     own = AutoTokenizer.from_pretrained(folder)
     text = own.decode(ids)
     assert text.endswith("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")

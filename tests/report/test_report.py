@@ -320,3 +320,25 @@ def test_bars_of_quality_are_the_ends_of_its_interval():
     below, above = _interval(runs, BY_NAME["bleu"])
     assert list(below) == [0.5, 0.0]
     assert list(above) == [0.75, 0.0]
+
+
+def test_what_a_precision_loses_is_paired_window_by_window():
+    """By hand: the second run loses 0.2 nats in each of two windows of 4 tokens, so 0.05 a token, whatever the windows."""
+    import pandas as pd
+
+    from harness.report.collect import SAME_TEXT, with_differences
+
+    names = [*SAME_TEXT, "status", "run_id", "precision", "compression", "batch_size"]
+    same = dict.fromkeys(SAME_TEXT, "x")
+    rows = [
+        {**same, "status": "ok", "run_id": run_id, "precision": precision, "compression": "none", "batch_size": 1}
+        for run_id, precision in (("a", "fp32"), ("b", "int8"), ("c", "int4"))
+    ]
+    nats = {"a": [3.0, 9.0], "b": [3.2, 9.2], "c": [3.0, 9.0, 1.0]}
+    costs = {run_id: pd.DataFrame({"nats": values, "tokens": [4] * len(values)}) for run_id, values in nats.items()}
+    found = with_differences(pd.DataFrame(rows, columns=names), costs).set_index("run_id")
+    assert found.loc["b", "cross_entropy_difference"] == pytest.approx(0.05)
+    assert found.loc["b", "cross_entropy_difference_ci_low"] == pytest.approx(0.05)
+    assert found.loc["b", "cross_entropy_difference_ci_high"] == pytest.approx(0.05)
+    assert pd.isna(found.loc["a", "cross_entropy_difference"])  # the reference itself
+    assert pd.isna(found.loc["c", "cross_entropy_difference"])  # other windows

@@ -129,7 +129,7 @@ def test_the_end_of_text_ends_an_output():
 
 @pytest.mark.slow
 def test_compiled_steps_have_a_phase_of_their_own_and_the_same_outputs(generating):
-    plain, compiled = [*generating, "task.score=false"], [*generating, "task.score=false", "task.compile=true"]
+    plain, compiled = [*generating, "task.score=false"], [*generating, "task.score=false", "backend=compile"]
     run(plain)
     record = run(compiled)
     assert record.status == "ok", record.reason

@@ -60,6 +60,7 @@ def test_what_a_run_leaves_on_disk(train_tiny):
     folder = run_folder(compose_cell(train_tiny).config)
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.yaml",
+        "likelihoods.parquet",
         "losses.parquet",
         "record.json",
         "run.log",

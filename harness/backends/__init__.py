@@ -1,0 +1,1 @@
+"""Engines that run a model: each loads it, and answers through the interface of `Generator`."""
