@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from harness import __version__
-from harness.errors import UserError
+from harness.errors import Terminated, UserError
 
 _EPILOG = """Overrides are Hydra's: key=value, group=option, and in a sweep key=a,b,c.
 
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"joulebench {options.command}: {error.render()}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(f"joulebench {options.command}: stopped", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stopped, Terminated) else 130
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

@@ -39,6 +39,17 @@ class Unsupported(UserError):
     """This device cannot run what was asked for; `what` is the reason stored in the record."""
 
 
+class TimeLimitExceeded(BaseException):
+    """The cell has used its time; no `except Exception` of a library's keeps it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the cell did not end within time_limit_s={seconds:g}")
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody, such as a scheduler that needs the machine, has asked this process to end (SIGTERM)."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'?` for the closest of `known`, or an empty string if none is close."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -8,7 +8,11 @@ import sys
 
 from harness.commands.display import LiveProgress, print_config, print_generations, print_records
 from harness.config.compose import compose_cell
+from harness.errors import UserError
+from harness.runner.folders import run_folder
+from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
+from harness.sweep.claim import claimed, remove_leftovers
 
 
 def main(options: argparse.Namespace) -> int:
@@ -19,10 +23,14 @@ def main(options: argparse.Namespace) -> int:
         return 0
     check_cells([cell])
 
-    from harness.runner.outcome import run_folder
     from harness.runner.run import execute
 
-    with LiveProgress(cells=1) as progress:
+    heed_termination()
+    folder = run_folder(cell.config)
+    with LiveProgress(cells=1) as progress, claimed(folder) as free:
+        if not free:
+            raise UserError(f"{folder}: another process runs this cell now", remedy="wait for it, or set study=...")
+        remove_leftovers(folder)
         progress.start_cell(cell.config)
         record = execute(cell, shlex.join(["joulebench", *sys.argv[1:]]), progress.report)
     print_records([record])

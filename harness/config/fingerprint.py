@@ -11,8 +11,12 @@ from typing import Any
 from harness.config.compose import resolved_config
 from harness.config.schema import Config
 
-# The study's name and the folders say where a result goes, not what it is; a logger only watches.
-_NOT_IDENTITY = ("study", "paths", "logger")
+# The study's name and the folders say where a result goes, not what it is; a logger only watches; and how a sweep
+# treats its cells decides whether there is a result, not which.
+_NOT_IDENTITY = (
+    *("study", "paths", "logger"),
+    *("isolation", "order", "retry", "rerun", "environment", "time_limit_s", "memory_limit_bytes"),
+)
 
 
 def content_hash(container: Mapping[str, Any]) -> str:

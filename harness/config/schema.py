@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from harness.config.backend import BackendConfig
-from harness.config.base import Count, option
+from harness.config.base import Count, Positive, option
 from harness.config.compression import CompressionConfig
 from harness.config.data import DataConfig
 from harness.config.model import ModelConfig
@@ -30,7 +30,11 @@ class Paths:
 
 @option
 class Config:
-    """One cell of a study: everything that decides its result, and the paths, which do not."""
+    """One cell of a study: everything that decides its result, and what does not.
+
+    How a sweep treats its cells (`isolation` to `memory_limit_bytes`), the paths and the logger are no part of a cell's
+    identity.
+    """
 
     study: StudyName
     task: Annotated[TaskConfig, Field(discriminator="kind")]
@@ -45,4 +49,11 @@ class Config:
     logger: LoggerConfig
     batch_size: Count
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    isolation: Literal["process", "inline"]
+    order: Literal["given", "shuffled"]
+    retry: Literal["failed", "none"]
+    rerun: Literal["none", "all"]
+    environment: Literal["keep", "rerun"]
+    time_limit_s: Positive | None
+    memory_limit_bytes: Count | None
     paths: Paths

@@ -135,8 +135,8 @@ class EnergyMeter:
         own, everyone = own_cpu_seconds(), machine_cpu_seconds()
         return OpenWindow(phase, repeat, started, own, everyone, [_begin(source) for source in self._sources], label)
 
-    def end(self, window: OpenWindow, ok: bool = True) -> Window:
-        """Close a window and keep it."""
+    def end(self, window: OpenWindow, ok: bool = True, keep: bool = True) -> Window:
+        """Close a window and keep it; or do not, where it is around others whose sums would count it twice."""
         self._synchronize()
         ended = time.perf_counter()
         duration = ended - window.started
@@ -156,8 +156,9 @@ class EnergyMeter:
             flags=tuple(self._flags(window, ended, figures, foreign, ok)),
             label=window.label,
         )
-        with self._lock:
-            self.windows.append(closed)
+        if keep:
+            with self._lock:
+                self.windows.append(closed)
         return closed
 
     def _flags(

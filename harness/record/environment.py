@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,39 @@ def describe_environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
+
+
+def current_environment() -> dict[str, Any]:
+    """The parts of this environment that `comparable` looks at, without starting torch."""
+    return {
+        "python": platform.python_version(),
+        "cpu": cpu_name(),
+        "logical_cpus": os.cpu_count(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "gpus": [{"name": name} for name in _board_names()],
+    }
+
+
+def comparable(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What may change a result from one run of a cell to the next, flat: interpreter, processor, boards, packages."""
+    return {
+        **{key: environment[key] for key in ("python", "cpu", "logical_cpus")},
+        "gpus": ", ".join(board["name"] for board in environment["gpus"]) or "none",
+        **{f"packages.{name}": found for name, found in environment["packages"].items()},
+    }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys that two flat environments both have with unlike values, as key: (then, now)."""
+    return {key: (then[key], now[key]) for key in then.keys() & now.keys() if then[key] != now[key]}
+
+
+@cache
+def _board_names() -> tuple[str, ...]:
+    """Names of the GPUs that CUDA shows; torch is started only where the driver is there."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or not Path("/dev/nvidiactl").exists():
+        return ()
+    return tuple(board.name for board in _cuda_boards())
 
 
 def environment_fingerprint(environment: dict[str, Any]) -> str:

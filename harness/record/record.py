@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,19 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict) or "status" not in record or "run_id" not in record:
         raise ValueError(f"{path} is not a record")
     return record
+
+
+def record_from(folder: Path) -> Record:
+    """The record in a run's folder, typed.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = read_record(folder)
+    if found is None:
+        raise ValueError(f"{folder} has no record")
+    known = {field.name for field in fields(Record)}
+    return Record(**{name: value for name, value in found.items() if name in known})
 
 
 def record_folders(study: Path) -> Iterator[Path]:

@@ -10,10 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.config.fingerprint import run_id
+from harness.config.schema import Config
 from harness.errors import UserError
 
 # Loggers of libraries whose warnings belong into run.log and not onto the terminal.
 _LIBRARIES = ("pytorch_lightning", "lightning", "transformers", "zeus", "torch", "py.warnings")
+
+
+def run_folder(config: Config) -> Path:
+    """Where a cell's run lands."""
+    return Path(config.paths.results_dir) / config.study / run_id(config)
 
 
 def make_folder(folder: Path) -> list[Path]:
@@ -54,10 +61,15 @@ def _not_writable(folder: Path, error: OSError) -> UserError:
 
 def remove_folders(made: Sequence[Path]) -> None:
     """Take back what `make_folder` made: the innermost with its files, the others if they are empty."""
-    for position, path in enumerate(reversed(made)):
-        if position == 0:
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_dir() and not any(path.iterdir()):
+    if made:
+        shutil.rmtree(made[-1], ignore_errors=True)
+    remove_empty(made[:-1])
+
+
+def remove_empty(made: Sequence[Path]) -> None:
+    """Take back folders that were made, outermost first in the list, if they are empty."""
+    for path in reversed(made):
+        if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
 
 

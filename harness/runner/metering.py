@@ -14,10 +14,7 @@ from harness.energy.callback import WindowCallback
 from harness.energy.meter import EnergyMeter, OpenWindow, Window, Work
 from harness.energy.segments import without_short_repeats
 from harness.metrics.efficiency import complete_sum, ratio
-
-Progress = Callable[[str, int, int | None], None]
-"""Told after each iteration: phase, iterations done, iterations in all (None if open-ended)."""
-
+from harness.runner.progress import Progress
 
 # Label of the windows that hold optimiser steps, those of the warm-up included.
 TRAINING = "training"

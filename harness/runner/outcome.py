@@ -17,12 +17,12 @@ from harness.config.compose import Cell, resolved_config
 from harness.config.fingerprint import fingerprint, run_id
 from harness.config.schema import Config
 from harness.energy.meter import EnergyMeter, Window
-from harness.errors import Unsupported, UserError
+from harness.errors import TimeLimitExceeded, Unsupported, UserError
 from harness.record.environment import describe_environment, environment_fingerprint
 from harness.record.record import Record, Status, write_record
 from harness.record.windows import write_windows
 from harness.runner.precision import device_name
-from harness.runner.summary import invalid, own_cost, summarise
+from harness.runner.summary import invalid, own_cost, run_energy, summarise
 
 
 @dataclass
@@ -65,9 +65,10 @@ def make_record(
     findings: Findings,
     error: BaseException | None,
     meter: EnergyMeter,
+    whole: Window,
     started: Started,
 ) -> Record:
-    """The record of a run that ended with `error`, or without one."""
+    """The record of a run that ended with `error`, or without one; `whole` is the window around all of it."""
     facts = {"training": findings.training, "generation": findings.generation, "answers": findings.answers}
     summary = summarise(meter.windows, cell.config, findings.stop_reasons, facts)
     status, reason = classify(error)
@@ -81,24 +82,23 @@ def make_record(
         model=findings.model,
         data=findings.data,
         quality=findings.quality,
-        summary={**summary, "harness": own_cost(meter, time.perf_counter() - started.clock_s)},
+        summary={
+            **summary,
+            "run": run_energy([whole]),
+            "harness": own_cost(meter, time.perf_counter() - started.clock_s),
+        },
         energy_sources=[asdict(source) for source in meter.describe()],
         **identity(cell.config),
         **started.as_fields,
     )
 
 
-def stopped_by_user(error: BaseException) -> bool:
-    """Whether a run ended by Ctrl-C; Lightning turns it into an exit, and stops listening to further ones."""
+def stopped_by_user(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that ended a run, if one did; Lightning turns it into an exit, and stops listening to others."""
     if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        return True
-    return isinstance(error, KeyboardInterrupt)
-
-
-def run_folder(config: Config) -> Path:
-    """Where a cell's run lands."""
-    return Path(config.paths.results_dir) / config.study / run_id(config)
+        return error.__context__
+    return error if isinstance(error, KeyboardInterrupt) else None
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -136,6 +136,8 @@ def classify(error: BaseException | None) -> tuple[Status, str]:
     """The status of a run that ended with `error`, and the reason as text."""
     if error is None:
         return "ok", ""
+    if isinstance(error, TimeLimitExceeded):
+        return "timeout", str(error)
     if isinstance(error, Unsupported):
         return "unsupported", error.what
     if isinstance(error, UserError):

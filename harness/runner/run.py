@@ -21,18 +21,21 @@ from harness.energy.choose import open_sources
 from harness.energy.cuda import synchronize
 from harness.energy.meter import EnergyMeter
 from harness.energy.validity import Limits
-from harness.errors import UserError
+from harness.errors import TimeLimitExceeded, UserError
 from harness.load import implementation
+from harness.metrics.efficiency import ratio
 from harness.models.generation import weight_bytes
 from harness.models.loaded import LoadedModel
 from harness.record.record import Record
 from harness.record.windows import write_power
 from harness.runner.checkpoint import can_go_on
-from harness.runner.folders import log_to, make_folder, remove_folders
-from harness.runner.metering import Progress
-from harness.runner.outcome import Findings, Started, make_record, run_folder, stopped_by_user, write_run
+from harness.runner.folders import log_to, make_folder, remove_folders, run_folder
+from harness.runner.limits import limits
+from harness.runner.outcome import Findings, Started, make_record, stopped_by_user, write_run
 from harness.runner.precision import require_supported
+from harness.runner.progress import Progress, Report, Watch
 from harness.runner.session import Session
+from harness.runner.summary import run_energy
 
 log = logging.getLogger("harness")
 
@@ -106,18 +109,18 @@ def measure_idle(meter: EnergyMeter, protocol: ProtocolConfig, label: str) -> No
             time.sleep(protocol.idle_s)
 
 
-def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: bool = False) -> Record:
+def execute(cell: Cell, command: str, watch: Watch, *, keep_bad_input: bool = False) -> Record:
     """Run a cell in its folder and write its record, however it ends.
 
     Args:
         cell: What to run.
         command: The command line, for the record.
-        progress: Told how far the run has come.
+        watch: Told how far the run has come.
         keep_bad_input: Record bad input as a failed run, as a sweep does, rather than raise it.
 
     Raises:
         UserError: If the input is bad or the device cannot run it, and `keep_bad_input` is off; nothing is left behind.
-        KeyboardInterrupt: If the user stops it; nothing is left behind.
+        KeyboardInterrupt: If the user, or a scheduler, stops it; nothing is left behind but a training's checkpoint.
     """
     folder = run_folder(cell.config)
     made = make_folder(folder)
@@ -125,19 +128,34 @@ def execute(cell: Cell, command: str, progress: Progress, *, keep_bad_input: boo
     with log_to(folder / "run.log"), _meter(cell.config) as meter:
         findings = Findings()
         error: BaseException | None = None
+        whole = meter.begin("run")
         try:
-            run(cell.config, meter, folder, progress, findings)
-        except (Exception, SystemExit, KeyboardInterrupt) as raised:  # Whatever a run dies of becomes its record.
-            error = KeyboardInterrupt() if stopped_by_user(raised) else raised
+            with limits(cell.config):
+                run(cell.config, meter, folder, reporting(meter, watch), findings)
+        except (Exception, SystemExit, KeyboardInterrupt, TimeLimitExceeded) as raised:  # What it dies of is recorded.
+            error = stopped_by_user(raised) or raised
         if isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and not keep_bad_input):
             if not can_go_on(folder):
                 remove_folders(made)
             raise error
-        record = make_record(cell, command, findings, error, meter, started)
+        closed = meter.end(whole, ok=error is None, keep=False)
+        record = make_record(cell, command, findings, error, meter, closed, started)
         log.info("ended: %s %s", record.status, record.reason)
         write_power(folder, meter)
         write_run(folder, record, meter.windows)
     return record
+
+
+def reporting(meter: EnergyMeter, watch: Watch) -> Progress:
+    """Progress of a run as reports, with what its closed windows hold so far."""
+
+    def report(phase: str, done: int, total: int | None) -> None:
+        windows = list(meter.windows)
+        last = windows[-1] if windows else None
+        rate = None if last is None else ratio(last.work.tokens, last.duration_s)
+        watch(Report(phase, done, total, rate, run_energy(windows)))
+
+    return report
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from harness.load import find
 from harness.metrics.flops import TRAINING_PASSES, Shape
 from harness.models.loaded import LoadedModel
 from harness.runner.batches import ScoringBatches, StepSize, TrainingBatches
-from harness.runner.metering import Progress
 from harness.runner.module import LanguageModule
+from harness.runner.progress import Progress
 
 
 @dataclass(frozen=True)

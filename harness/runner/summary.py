@@ -282,6 +282,12 @@ def _everything(windows: Sequence[Window]) -> dict[str, Any]:
     }
 
 
+def run_energy(windows: Sequence[Window]) -> dict[str, Any]:
+    """Time and energy of some windows, and how the energy was obtained."""
+    energies = [window.energy for window in windows]
+    return {**_everything(windows), "energy_method": Method.worst([energy.method for energy in energies]).value}
+
+
 def peak_rss_bytes() -> int:
     """Largest resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

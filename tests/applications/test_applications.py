@@ -18,7 +18,7 @@ from harness.data.examples import ExampleSet, lm_eval_questions
 from harness.data.parallel import ParallelCorpus
 from harness.data.tokenizers import byte_tokenizer
 from harness.errors import UserError
-from harness.runner.outcome import run_folder
+from harness.runner.folders import run_folder
 from harness.runner.preflight import check_cells
 from tests.runner.test_run import run
 

@@ -12,7 +12,7 @@ from harness.backends.backend import backend_of
 from harness.backends.checks import check_onnxruntime
 from harness.config.compose import compose_cell
 from harness.errors import Unsupported, UserError
-from harness.runner.outcome import run_folder
+from harness.runner.folders import run_folder
 from tests.models.test_huggingface import llama, local, score  # noqa: F401 (a fixture)
 
 

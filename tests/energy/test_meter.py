@@ -130,7 +130,7 @@ def test_the_runs_log_says_how_to_get_permission(tiny, rapl, monkeypatch):
     from zeus.device.cpu import common
     from zeus.device.cpu import rapl as zeus_rapl
 
-    from harness.runner.outcome import run_folder
+    from harness.runner.folders import run_folder
     from harness.runner.run import execute
 
     def refuse(self, path):

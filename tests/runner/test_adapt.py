@@ -10,7 +10,7 @@ from harness.config.task import LoraConfig
 from harness.errors import UserError
 from harness.models.gpt import GPT
 from harness.runner.adapt import add_adapters, freeze, merge_adapters, recompute_activations, trains_all
-from harness.runner.outcome import run_folder
+from harness.runner.folders import run_folder
 from tests.runner.test_run import run
 from tests.runner.test_train import frames
 

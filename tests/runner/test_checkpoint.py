@@ -9,8 +9,8 @@ import torch
 from harness.config.compose import compose_cell
 from harness.errors import UserError
 from harness.runner.checkpoint import FILE, INTERRUPTED, TrainingCheckpoint
+from harness.runner.folders import run_folder
 from harness.runner.module import LanguageModule
-from harness.runner.outcome import run_folder
 from tests.runner.test_run import run
 from tests.runner.test_train import frames
 

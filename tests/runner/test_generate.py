@@ -11,8 +11,8 @@ import torch
 from harness.config.compose import compose_cell
 from harness.errors import UserError
 from harness.runner.answering import until_end
+from harness.runner.folders import run_folder
 from harness.runner.generate import Timing, latencies
-from harness.runner.outcome import run_folder
 from harness.runner.preflight import check_cells
 from tests.runner.test_run import run
 

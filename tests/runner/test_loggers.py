@@ -4,8 +4,8 @@ import pytest
 from harness.config.compose import compose_cell
 from harness.config.fingerprint import fingerprint
 from harness.errors import UserError
+from harness.runner.folders import run_folder
 from harness.runner.loggers import open_logger
-from harness.runner.outcome import run_folder
 from tests.runner.test_run import run
 
 

@@ -11,8 +11,8 @@ from harness.config.fingerprint import fingerprint
 from harness.errors import Unsupported, UserError
 from harness.objectives.causal import BlockBatches
 from harness.runner.batches import StepSize, TrainLoader
+from harness.runner.folders import run_folder
 from harness.runner.module import LanguageModule
-from harness.runner.outcome import run_folder
 from harness.runner.train import step_size
 from tests.runner.test_run import run
 from tests.runner.test_train import frames, translation_cell

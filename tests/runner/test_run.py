@@ -16,7 +16,7 @@ from harness.data.tokens import join_documents
 from harness.errors import Unsupported, UserError
 from harness.load import implementation
 from harness.models.gpt import GPT
-from harness.runner.outcome import run_folder
+from harness.runner.folders import run_folder
 from harness.runner.precision import cpu_has_float16
 from harness.runner.run import execute
 from tests.simulate import Load, RealClock, drive_rapl

@@ -13,7 +13,7 @@ from harness.runner.batches import StepSize
 from harness.runner.budget import steps_of_budget
 from harness.runner.curve import CurvePoint, missed_target, stop_reason, to_target
 from harness.runner.fit import validation_interval
-from harness.runner.outcome import run_folder
+from harness.runner.folders import run_folder
 from tests.runner.test_run import run
 
 STOP = StopConfig(tokens=None, seconds=None, joules=None, metric="perplexity", quality=20.0, patience=None)

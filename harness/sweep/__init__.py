@@ -1,0 +1,1 @@
+"""Many cells: which are done, each in a process of its own, and nothing lost whatever dies."""

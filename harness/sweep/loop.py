@@ -1,0 +1,89 @@
+"""The sweep itself: cell after cell, those of another sweep left to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from harness.config.compose import Cell
+from harness.config.schema import Config
+from harness.record.environment import comparable, current_environment
+from harness.record.record import Record, record_from
+from harness.runner.folders import run_folder
+from harness.runner.progress import Report
+from harness.sweep.cells import find
+from harness.sweep.claim import claimed, remove_leftovers, wait_until_free
+from harness.sweep.worker import Answer, Busy, Finished, Worker
+
+
+class Watcher(Protocol):
+    """Is told how a sweep goes."""
+
+    def start_cell(self, config: Config) -> None:
+        """A cell begins."""
+
+    def report(self, told: Report) -> None:
+        """How far it has come."""
+
+    def finish_cell(self, record: Record, note: str = "") -> None:
+        """It has ended."""
+
+    def postpone_cell(self, config: Config) -> None:
+        """Another sweep runs it."""
+
+
+def run_cells(cells: Sequence[Cell], command: str, watcher: Watcher) -> list[Record]:
+    """Run cells one after the other; those that another sweep runs are looked at again at the end.
+
+    Raises:
+        KeyboardInterrupt: If the user, or a scheduler, stops the sweep.
+    """
+    worker = Worker()
+    records: list[Record] = []
+    postponed: list[Cell] = []
+    for cell in cells:
+        watcher.start_cell(cell.config)
+        answer = _run(worker, cell, command, watcher)
+        if isinstance(answer, Busy):
+            watcher.postpone_cell(cell.config)
+            postponed.append(cell)
+        else:
+            records.append(_finish(cell, answer, watcher))
+    return records + [_after_the_other(worker, cell, command, watcher) for cell in postponed]
+
+
+def _run(worker: Worker, cell: Cell, command: str, watcher: Watcher) -> Answer:
+    if cell.config.isolation == "inline":
+        return run_inline(cell, command, watcher)
+    return worker.run(cell, command, watcher.report)
+
+
+def run_inline(cell: Cell, command: str, watcher: Watcher) -> Record | Busy:
+    """Run a cell in this process, where a debugger can follow it."""
+    from harness.runner.run import execute
+
+    folder = run_folder(cell.config)
+    with claimed(folder) as free:
+        if not free:
+            return Busy()
+        remove_leftovers(folder)
+        return execute(cell, command, watcher.report, keep_bad_input=True)
+
+
+def _finish(cell: Cell, answer: Record | Finished, watcher: Watcher) -> Record:
+    record = answer if isinstance(answer, Record) else record_from(run_folder(cell.config))
+    watcher.finish_cell(record, "" if isinstance(answer, Record) else "by another sweep")
+    return record
+
+
+def _after_the_other(worker: Worker, cell: Cell, command: str, watcher: Watcher) -> Record:
+    """The record of a cell that another sweep runs, once it has; where it did not finish it, this one runs it."""
+    while True:
+        watcher.start_cell(cell.config)
+        wait_until_free(run_folder(cell.config))
+        found = find(cell, comparable(current_environment()))
+        if found.state == "done":
+            return _finish(cell, Finished(), watcher)
+        answer = _run(worker, cell, command, watcher)
+        if not isinstance(answer, Busy):
+            return _finish(cell, answer, watcher)
