@@ -50,6 +50,12 @@ class Terminated(KeyboardInterrupt):
     """Somebody, such as a scheduler that needs the machine, has asked this process to end (SIGTERM)."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first; its type where it says nothing."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'?` for the closest of `known`, or an empty string if none is close."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

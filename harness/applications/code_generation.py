@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from harness.applications.application import Grade, Question, Reply
@@ -11,6 +12,12 @@ from harness.data.examples import example_set
 from harness.metrics.answers import pass_at_k
 from harness.runner.session import Session
 from harness.stats.intervals import ratio_interval
+
+
+def whole_program(prompt: str, answer: str) -> str:
+    """The program that an answer completes; an answer in a Markdown fence, as chat models give it, is one by itself."""
+    fenced = re.search(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", answer, re.DOTALL)
+    return prompt + answer if fenced is None else f"{prompt}    pass\n\n{fenced[1]}"
 
 
 class CodeGeneration:
@@ -53,5 +60,5 @@ class CodeGeneration:
 
     def _run(self, question: Question, text: str) -> str:
         example = question.example
-        program = f"{example['prompt']}{text}\n{example['test']}\ncheck({example['entry_point']})\n"
+        program = f"{whole_program(example['prompt'], text)}\n{example['test']}\ncheck({example['entry_point']})\n"
         return run_program(program, self._config.timeout_s, self._config.memory_bytes)

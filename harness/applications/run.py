@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -18,7 +20,7 @@ from harness.runner.answering import complete, generating, generator_of, likelih
 from harness.runner.portions import Portions
 from harness.runner.session import Session, TaskOutcome
 
-PHASE = "answer"
+PHASE, REFERENCE = "answer", "reference"
 Rows = list[list[int]]
 
 
@@ -39,16 +41,21 @@ def run_application(session: Session) -> TaskOutcome:
     with generating(session, network):
         _warm_up(session, application, network, asked)
         replies = answer(session, application, network, portions, asked)
+        references = Portions(session, REFERENCE)
+        read = _read_references(session, application, network, references, asked)
+    replies = [replace(reply, **read.get(number, {})) for number, reply in enumerate(replies)]
     session.progress("grade", 0, None)
     grade = application.grade(asked, replies, session.config.seed)
     _keep(session, asked, replies)
-    return TaskOutcome(dict(grade.quality), {PHASE: "every example once"}, answers=portions.costs(grade.correct))
+    return TaskOutcome(
+        dict(grade.quality), {PHASE: "every example once"}, answers=portions.costs(len(asked), grade.correct)
+    )
 
 
 def _warm_up(session: Session, application: Application, network: Generator, asked: Sequence[Question]) -> None:
     """The first batch, over and over, for as long as the protocol warms up."""
     protocol, started, rounds = session.config.protocol, time.perf_counter(), 0
-    portions = Portions(session, "warmup")
+    portions = Portions(session, "warmup", measured=False)
     while not rounds or rounds < protocol.warmup_iterations or time.perf_counter() - started < protocol.warmup_s:
         answer(session, application, network, portions, asked[: session.config.batch_size])
         rounds += session.config.task.output_tokens  # type: ignore[union-attr]
@@ -57,14 +64,10 @@ def _warm_up(session: Session, application: Application, network: Generator, ask
 def answer(
     session: Session, application: Application, network: Generator, portions: Portions, asked: Sequence[Question]
 ) -> list[Reply]:
-    """What the model answers to each question, and how likely it finds the references, where that is asked for."""
+    """What the model answers to each question."""
     chosen = _choose(session, network, portions, asked)
     written = _write(session, application, network, portions, asked)
-    read = _read_references(session, application, network, portions, asked)
-    return [
-        Reply((chosen[number],) if question.choices else written[number], *read.get(number, (None, 0)))
-        for number, question in enumerate(asked)
-    ]
+    return [Reply((chosen[number],) if question.choices else written[number]) for number, question in enumerate(asked)]
 
 
 def _choose(session: Session, network: Generator, portions: Portions, asked: Sequence[Question]) -> dict[int, str]:
@@ -109,13 +112,17 @@ def _write(
 
 def _read_references(
     session: Session, application: Application, network: Generator, portions: Portions, asked: Sequence[Question]
-) -> dict[int, tuple[float, int]]:
+) -> dict[int, dict[str, Any]]:
+    """How likely the model finds the references, where that is asked for: quality, and no part of answering."""
     if not application.reads_references:
         return {}
     contexts = prompt_rows(session, [question.prompt for question in asked])
     wanted = _rows(session, [question.reference for question in asked])
     found = likelihoods(session, network, portions, list(zip(contexts, wanted, strict=True)))
-    return {number: (-likelihood.nats, likelihood.tokens) for number, likelihood in enumerate(found)}
+    return {
+        number: {"reference_nats": -likelihood.nats, "reference_tokens": likelihood.tokens}
+        for number, likelihood in enumerate(found)
+    }
 
 
 def prompt_rows(session: Session, prompts: Sequence[str]) -> Rows:

@@ -24,7 +24,9 @@ _CODES = {73: FORBIDDEN, 74: OUT_OF_MEMORY}
 _GUARD = """
 import ctypes, os, resource, sys
 token, seconds, memory = sys.argv[1:]
-resource.setrlimit(resource.RLIMIT_CPU, (int(float(seconds)) + 1,) * 2)
+del sys.argv[1:], sys.orig_argv[1:]
+limit = max(1, int(float(seconds) + 0.5))
+resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
 resource.setrlimit(resource.RLIMIT_AS, (int(memory),) * 2)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -95,6 +97,6 @@ def run_program(program: str, seconds: float, memory_bytes: int) -> str:
             child.wait()
     if child.returncode == 0 and output == token.encode():
         return "passed"
-    if child.returncode == -signal.SIGXCPU:
+    if child.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         return TIMED_OUT
     return _CODES.get(child.returncode, FAILED)

@@ -42,6 +42,9 @@ FILE_TYPES = {
 # Tokens that are read in one go.
 READ_AT_ONCE = 512
 MOST_SEQUENCES = 256
+# Memory is made for whole steps of so many tokens a sequence, and so many of them are kept.
+STEP = 256
+KEPT = 4
 
 
 class LlamaCpp:
@@ -206,9 +209,11 @@ class LlamaCppGenerator(Generator):
 
     def _fresh(self, sequences: int, capacity: int) -> _Context:
         """Empty memory for so many sequences; what was in it before is gone."""
-        key = (sequences, capacity)
+        key = (sequences, -(-capacity // STEP) * STEP)
         if key not in self._contexts:
-            self._contexts[key] = self._new_context(sequences, capacity)
+            if len(self._contexts) == KEPT:
+                llama_cpp.llama_free(self._contexts.pop(next(iter(self._contexts))).handle)
+            self._contexts[key] = self._new_context(*key)
         context = self._contexts[key]
         llama_cpp.llama_memory_clear(context.memory, False)
         self._reads += 1
@@ -217,7 +222,7 @@ class LlamaCppGenerator(Generator):
 
     def _new_context(self, sequences: int, capacity: int) -> _Context:
         options = llama_cpp.llama_context_default_params()
-        options.n_seq_max, options.n_ctx = sequences, sequences * (-(-capacity // 256) * 256)
+        options.n_seq_max, options.n_ctx = sequences, sequences * capacity
         options.n_batch, options.n_ubatch = max(READ_AT_ONCE, sequences), READ_AT_ONCE
         options.n_threads = options.n_threads_batch = self._threads
         handle = llama_cpp.llama_init_from_model(self._model, options)
@@ -272,6 +277,7 @@ class LlamaCppCache:
     def __init__(self, network: LlamaCppGenerator, context: _Context, prompts: list[int], bytes_each: int) -> None:
         self.context = context
         self.lengths = list(prompts)
+        self._network = network
         self._prompts = prompts
         self._reader = context.reader
         self._bytes = bytes_each * len(prompts)
@@ -280,6 +286,11 @@ class LlamaCppCache:
     def nbytes(self) -> int:
         """Bytes of keys and values."""
         return self._bytes
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of one position of one sequence."""
+        return self._network.cache_bytes(1)
 
     def require_current(self) -> None:
         """Check that no other prompts were read into the same memory since."""

@@ -23,8 +23,9 @@ from harness.config.schema import Config
 from harness.data.cache import atomic_path
 from harness.data.corpus import TextSource
 from harness.energy.meter import EnergyMeter
-from harness.errors import Unsupported, UserError
+from harness.errors import Unsupported, UserError, first_line
 from harness.load import implementation
+from harness.models.compress import linear_instead_of_conv1d
 from harness.models.generation import Generator, HuggingFaceGenerator
 from harness.models.huggingface import with_provenance
 from harness.models.loaded import LoadedModel
@@ -63,6 +64,8 @@ class OnnxRuntime:
         """The graph, exported once and kept in the cache, in a session of ONNX Runtime's."""
         assert isinstance(model.network, HuggingFaceGenerator), "loaded as one"
         with meter.window("compile"):
+            if config.compression.kind != "none":
+                linear_instead_of_conv1d(model.network)
             model = implementation(config.compression)(config.compression, model)
             folder = exported(model, config)
             original: Any = model.network.model
@@ -161,7 +164,7 @@ def _export(model: Any, path: Path, label: str) -> None:
             )
     except torch.onnx.OnnxExporterError as error:
         raise UserError(
-            f"backend=onnxruntime: PyTorch cannot export {label}: {str(error).splitlines()[0]}",
+            f"backend=onnxruntime: PyTorch cannot export {label}: {first_line(error)}",
             remedy="use backend=eager",
         ) from error
 
@@ -286,6 +289,11 @@ class OnnxCache:
     def nbytes(self) -> int:
         """Bytes of keys and values."""
         return sum(int(np.prod(value.shape())) * 4 for value in self.past)
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of one position of one sequence."""
+        return sum(int(np.prod(value.shape())) * 4 // (value.shape()[0] * value.shape()[2]) for value in self.past)
 
     def keep_prompt(self) -> None:
         """Note what the prompts left, to come back to it."""

@@ -19,6 +19,7 @@ from rich.text import Text
 from harness.config.compose import resolved_config
 from harness.config.fingerprint import run_id
 from harness.config.schema import Config
+from harness.data.files import lines_of
 from harness.record.record import Record
 from harness.runner.progress import Report
 
@@ -192,7 +193,7 @@ def print_generations(folder: Path, most: int = 3) -> None:
     path = folder / "generations.jsonl"
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines()[:most]:
+    for line in lines_of(path.read_text(encoding="utf-8"))[:most]:
         row = json.loads(line)
         Console(highlight=False, markup=False, soft_wrap=True).print(
             Text(row["prompt"], style="dim") + Text(row["output"])

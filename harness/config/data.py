@@ -213,6 +213,15 @@ class LmEvalQuestionsConfig(LabelledByName):
 
 
 @option
+class DocstringsConfig(LabelledByName):
+    """Descriptions of the running interpreter's standard library, each with its own first sentence as the summary."""
+
+    kind: Literal["stdlib-docstrings"]
+    implementation: ClassVar[str] = "harness.data.docstrings:docstrings"
+    name: str
+
+
+@option
 class HubExamplesConfig(LabelledByName):
     """Examples on the Hugging Face hub.
 
@@ -233,6 +242,7 @@ DataConfig = (
     ExampleFileConfig
     | HumanEvalConfig
     | LmEvalQuestionsConfig
+    | DocstringsConfig
     | HubExamplesConfig
     | ChitchatConfig
     | StandardLibraryConfig

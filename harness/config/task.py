@@ -17,15 +17,15 @@ class ScoringConfig:
 
     The documents are joined into one stream, each after a separator token that is context and is never scored.
     Windows of `context` tokens advance by `stride`; each token is scored once, by the first window that reaches it.
-    With `documents: rolling` each document stands alone, in lm-eval's rolling windows: without overlap, but that the
-    last is filled with the tokens before it.
+    With `documents: separate` each document stands alone, in windows of the same kind. With `documents: rolling` each
+    stands alone in lm-eval's rolling windows: without overlap, but that the last is filled with the tokens before it.
     """
 
     split: Literal["train", "validation", "test"]
     max_bytes: Count
     context: Count | None
     stride: Count | None
-    documents: Literal["packed", "rolling"]
+    documents: Literal["packed", "separate", "rolling"]
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.context is not None and self.stride > self.context:

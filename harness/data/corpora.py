@@ -102,12 +102,16 @@ def _texts_of_package(path: Path) -> list[str]:
         raise UserError(f"data.path={path}: not a packed npm package ({error})") from error
 
 
-def standard_library(config: StandardLibraryConfig) -> Corpus:
-    """Sources of the running interpreter's standard library, without its tests."""
+def library_files() -> list[Path]:
+    """Files of the running interpreter's standard library, without its tests."""
     root = Path(sysconfig.get_path("stdlib"))
     skipped = {"site-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"}
-    paths = [path for path in sorted(root.rglob("*.py")) if not skipped & set(path.relative_to(root).parts)]
-    documents = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+    return [path for path in sorted(root.rglob("*.py")) if not skipped & set(path.relative_to(root).parts)]
+
+
+def standard_library(config: StandardLibraryConfig) -> Corpus:
+    """Sources of the running interpreter's standard library, without its tests."""
+    documents = [path.read_text(encoding="utf-8", errors="replace") for path in library_files()]
     provenance = {
         "source": f"standard library of Python {sysconfig.get_python_version()}",
         "license": "PSF-2.0",

@@ -17,7 +17,7 @@ import yaml
 from harness.config.data import ExampleFileConfig, HubExamplesConfig, HumanEvalConfig, LmEvalQuestionsConfig
 from harness.data.corpora import package_file
 from harness.data.corpus import TextSource
-from harness.data.files import read_text
+from harness.data.files import lines_of, read_text
 from harness.errors import UserError
 
 Example = Mapping[str, Any]
@@ -80,7 +80,7 @@ def example_file(config: ExampleFileConfig) -> ExampleSet:
             f"data.path={config.path}: no such file", remedy="check the path; it is relative to this folder"
         )
     examples = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if not line.strip():
             continue
         try:

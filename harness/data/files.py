@@ -73,13 +73,19 @@ def read_text(path: Path, key: str = "data.path") -> str:
         ) from error
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines that a line feed ends; other characters at which Unicode may break a line are part of it."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _paragraphs(path: Path, column: str) -> list[str]:
     return re.split(r"\n\s*\n", read_text(path).replace("\r\n", "\n"))
 
 
 def _json_lines(path: Path, column: str) -> list[str]:
     documents = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if not line.strip():
             continue
         try:
@@ -127,7 +133,7 @@ def read_prompts(name: str) -> list[str]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"task.prompts={name}: no such file", remedy="check the path; it is relative to this folder")
-    prompts = [line for line in read_text(path, "task.prompts").splitlines() if line.strip()]
+    prompts = [line for line in lines_of(read_text(path, "task.prompts")) if line.strip()]
     if not prompts:
         raise UserError(f"task.prompts={name}: the file holds no prompt", remedy="give a file with a prompt a line")
     return prompts

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from harness.config.data import BiblePairsConfig, HubPairsConfig, PairFilesConfig
 from harness.data.bible import EDITIONS, Edition, read_verses, split_of
 from harness.data.corpus import SPLITS, TextSource, position
-from harness.data.files import read_text
+from harness.data.files import lines_of, read_text
 from harness.data.leaks import HeldOut
 from harness.errors import UserError
 
@@ -160,7 +160,7 @@ def read_lines(name: str, key: str) -> list[str]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"data.{key}={name}: no such file", remedy="check the path; it is relative to this folder")
-    lines = read_text(path, f"data.{key}").splitlines()
+    lines = lines_of(read_text(path, f"data.{key}"))
     if not any(line.strip() for line in lines):
         raise UserError(f"data.{key}={name}: the file holds no text", remedy="give a file with text in it")
     return lines

@@ -35,9 +35,15 @@ class PromptBatch:
         return int(self.ids_BT.shape[1])
 
     @property
+    def lengths(self) -> list[int]:
+        """Tokens of each prompt, without padding."""
+        padding = [0] * self.rows if self.padding_B is None else self.padding_B.tolist()
+        return [self.length - missing for missing in padding]
+
+    @property
     def tokens(self) -> int:
         """Tokens of all prompts, without padding."""
-        return self.ids_BT.numel() - (0 if self.padding_B is None else int(self.padding_B.sum()))
+        return sum(self.lengths)
 
     def to(self, device: torch.device) -> PromptBatch:
         """The batch on a device."""

@@ -103,21 +103,36 @@ class ScoringWindows:
     Attributes:
         inputs: Token ids (W, T).
         targets: The next token at each position, IGNORED where it is not scored here (W, T).
-        text_bytes: UTF-8 bytes of the text.
-        text_words: Its words, separated by white space.
-        documents: Number of each window's document (W,), where a window holds one alone.
+        documents: Number of the document that each target is of (W, T).
+        sizes: UTF-8 bytes and words of each document (D, 2); words are what white space separates, as for lm-eval.
     """
 
     inputs: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
-    text_bytes: int
-    text_words: int
-    documents: npt.NDArray[np.int64] | None = None
+    documents: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of the text."""
+        return int(self.sizes[:, 0].sum())
+
+    @property
+    def text_words(self) -> int:
+        """Its words."""
+        return int(self.sizes[:, 1].sum())
 
     @property
     def scored_tokens(self) -> int:
         """Tokens that are scored, each once."""
         return int((self.targets != IGNORED).sum())
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each window up to the last that is scored (W,); what comes after fills it up."""
+        reversed_mask = (self.targets != IGNORED)[:, ::-1]
+        last = reversed_mask.argmax(axis=1)
+        return np.where(reversed_mask.any(axis=1), self.targets.shape[1] - last, 0)
 
 
 def scoring_windows(documents: Sequence[str], tokenizer: TextTokenizer, context: int, stride: int) -> ScoringWindows:
@@ -134,20 +149,38 @@ def scoring_windows(documents: Sequence[str], tokenizer: TextTokenizer, context:
     starts = _window_starts(len(ids) - 1, context, stride)
     inputs = np.full((len(starts), context), tokenizer.separator_id, dtype=np.int64)
     targets = np.full((len(starts), context), IGNORED, dtype=np.int64)
+    numbers = np.zeros((len(starts), context), dtype=np.int64)
+    documents_of = np.cumsum(~scored) - 1  # Each begins with a separator, which is not scored.
     reached = 0
     for row, start in enumerate(starts):
         end = min(start + context, len(ids) - 1)
         inputs[row, : end - start] = ids[start:end]
         fresh = np.arange(start, end) >= reached
         targets[row, : end - start] = np.where(scored[start + 1 : end + 1] & fresh, ids[start + 1 : end + 1], IGNORED)
+        numbers[row, : end - start] = documents_of[start + 1 : end + 1]
         reached = end
-    return ScoringWindows(inputs, targets, *text_size(documents))
+    return ScoringWindows(inputs, targets, numbers, text_sizes(documents))
 
 
-def text_size(documents: Sequence[str]) -> tuple[int, int]:
-    """UTF-8 bytes, and words as lm-eval counts them."""
-    words = sum(len(re.split(r"\s+", document)) for document in documents)
-    return sum(len(document.encode()) for document in documents), words
+def text_sizes(documents: Sequence[str]) -> npt.NDArray[np.int64]:
+    """UTF-8 bytes and words of each document (D, 2), words as lm-eval counts them."""
+    pairs = [(len(document.encode()), len(re.split(r"\s+", document))) for document in documents]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def separate_windows(documents: Sequence[str], tokenizer: TextTokenizer, context: int, stride: int) -> ScoringWindows:
+    """Each document in windows of its own, of `context` tokens that advance by `stride`.
+
+    Raises:
+        UserError: If the text has no token.
+    """
+    filled = [number for number, ids in enumerate(tokenizer.encode(documents)) if ids]
+    if not filled:
+        raise UserError("the text to score has no token", remedy="give a longer text or another split")
+    parts = [scoring_windows([documents[number]], tokenizer, context, stride) for number in filled]
+    numbers = [np.full_like(part.documents, number) for number, part in zip(filled, parts, strict=True)]
+    inputs, targets = (np.concatenate([getattr(part, name) for part in parts]) for name in ("inputs", "targets"))
+    return ScoringWindows(inputs, targets, np.concatenate(numbers), text_sizes(documents))
 
 
 def rolling_windows(documents: Sequence[str], tokenizer: TextTokenizer, context: int) -> ScoringWindows:
@@ -171,7 +204,7 @@ def rolling_windows(documents: Sequence[str], tokenizer: TextTokenizer, context:
         inputs[row, : len(given)] = given
         targets[row, len(given) - len(wanted) : len(given)] = wanted
     numbers = np.array([number for number, _, _ in windows])
-    return ScoringWindows(inputs, targets, *text_size(documents), documents=numbers)
+    return ScoringWindows(inputs, targets, np.repeat(numbers[:, None], context, axis=1), text_sizes(documents))
 
 
 def _roll(ids: Sequence[int], context: int) -> list[tuple[Sequence[int], Sequence[int]]]:

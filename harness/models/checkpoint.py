@@ -13,7 +13,7 @@ from harness.config.compose import load_model_config
 from harness.config.model import CheckpointModelConfig, SavedTokenizerConfig
 from harness.data.cache import atomic_path
 from harness.data.corpus import TextSource
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.load import implementation
 from harness.models.huggingface import file_hash, with_provenance
 from harness.models.loaded import LoadedModel
@@ -76,7 +76,7 @@ def load_trained(path: str, key: str, source: TextSource, cache_dir: Path, dtype
         load_model(model.network, str(folder / WEIGHTS))
     except RuntimeError as error:
         raise UserError(
-            f"{key}={path}: the kept weights do not fit the model of {record['run_id']}: {str(error).splitlines()[0]}",
+            f"{key}={path}: the kept weights do not fit the model of {record['run_id']}: {first_line(error)}",
             remedy="train it again: its files come from different runs or versions",
         ) from error
     joules = record["summary"].get("training", {}).get("total_energy_j")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from harness.config.compression import DropLayersConfig, MagnitudePruningConfig, NoCompression, TwoOfFourConfig
@@ -35,13 +36,18 @@ def bytes_of(tensor: Tensor) -> int:
 def inner_layers(network: nn.Module) -> dict[str, nn.Linear]:
     """Linear layers but the output layer, by name: those that compression is about.
 
-    The output layer has a row for each token of the vocabulary, and often is the token embedding too.
+    The output layer has a row for each token of the vocabulary, and often is the token embedding too. Networks of this
+    project have none: they multiply by the embedding.
     """
-    vocabulary = {module.num_embeddings for module in network.modules() if isinstance(module, nn.Embedding)}
+    outputs = {
+        id(module.get_output_embeddings())
+        for module in network.modules()
+        if isinstance(module, PreTrainedModel) and module.get_output_embeddings() is not None
+    }
     return {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features not in vocabulary
+        if isinstance(module, nn.Linear) and id(module) not in outputs
     }
 
 
@@ -64,7 +70,7 @@ def keep(config: NoCompression, model: LoadedModel) -> LoadedModel:
 
 def prune_by_magnitude(config: MagnitudePruningConfig, model: LoadedModel) -> LoadedModel:
     """The same network with the smallest weights of each inner layer set to zero."""
-    for layer in inner_layers(model.network).values():
+    for layer in _compressible(config.name, model).values():
         prune.l1_unstructured(layer, "weight", amount=config.sparsity)  # type: ignore[no-untyped-call]
         prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
     return model
@@ -76,13 +82,20 @@ def prune_two_of_four(config: TwoOfFourConfig, model: LoadedModel) -> LoadedMode
     Raises:
         UserError: If a layer's width is no multiple of four.
     """
-    for name, layer in inner_layers(model.network).items():
+    for name, layer in _compressible(config.name, model).items():
         if layer.in_features % 4:
             raise UserError(f"compression=two-of-four: {name} has {layer.in_features} inputs, no multiple of four")
         groups = layer.weight.data.view(-1, 4)
         smallest = groups.abs().topk(2, dim=1, largest=False).indices
         groups.scatter_(1, smallest, 0.0)
     return model
+
+
+def _compressible(name: str, model: LoadedModel) -> dict[str, nn.Linear]:
+    layers = inner_layers(model.network)
+    if not layers:
+        raise UserError(f"compression={name}: the model has no linear layer")
+    return layers
 
 
 def drop_layers(config: DropLayersConfig, model: LoadedModel) -> LoadedModel:

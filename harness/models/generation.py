@@ -15,6 +15,9 @@ from transformers import DynamicCache, StaticCache
 from harness.config.sampling import SamplingConfig
 from harness.models.compress import bytes_of, stored_bytes
 
+# Shapes of a decoding step that are compiled for one model at most.
+SHAPES = 64
+
 
 class Cache(Protocol):
     """Keys and values of a batch of sequences."""
@@ -22,6 +25,11 @@ class Cache(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes that it holds."""
+        ...
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of one position of one sequence."""
         ...
 
     def rewind(self) -> None:
@@ -66,7 +74,9 @@ class Generator(nn.Module):
         return stored_bytes(self)
 
     def compile_step(self) -> None:
-        """Let torch.compile replace `step`."""
+        """Let torch.compile replace `step`; shapes beyond dynamo's limit are an error, and not silently eager."""
+        torch._dynamo.config.recompile_limit = SHAPES
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         self.step = torch.compile(self.step, dynamic=False)  # type: ignore[method-assign]
         self.compiled = True
 
@@ -139,6 +149,15 @@ class HuggingFaceCache:
     def nbytes(self) -> int:
         """Bytes of keys and values."""
         return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in self.kept.layers)
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of one position of one sequence."""
+        return sum(
+            int(tensor.nbytes // (tensor.shape[0] * tensor.shape[2]))
+            for layer in self.kept.layers
+            for tensor in (layer.keys, layer.values)
+        )
 
     def positions(self, tokens: int) -> dict[str, Tensor]:
         """Mask and positions of the next tokens, where there is padding."""

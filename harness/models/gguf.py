@@ -15,7 +15,7 @@ from harness.config.model import LocalGGUFConfig, PackagedGGUFConfig
 from harness.data.cache import atomic_path
 from harness.data.corpora import package_file
 from harness.data.corpus import TextSource
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.models.checks import gguf_file
 from harness.models.huggingface import causal_model, file_hash, read_model, with_provenance
 from harness.models.loaded import LoadedModel
@@ -69,7 +69,7 @@ def _dequantised(config: GGUFConfig, cache_dir: Path) -> tuple[Path, str]:
             with atomic_path(folder) as temporary:
                 dequantise(file, temporary)
         except (ValueError, OSError, LookupError, NotImplementedError, struct.error) as error:
-            raise UserError(f"{file} could not be loaded: {str(error).splitlines()[0]}") from error
+            raise UserError(f"{file} could not be loaded: {first_line(error)}") from error
     return folder, digest
 
 

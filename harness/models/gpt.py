@@ -95,6 +95,12 @@ class GPTCache:
         """Bytes of keys and values."""
         return self.kept.nbytes
 
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of one position of one sequence."""
+        _, _, prompts, _, capacity, _ = self.kept.shape
+        return self.kept.nbytes // (prompts * capacity)
+
     def rewind(self) -> None:
         """Forget everything behind the prompts."""
         self.length.fill_(self._prompt)

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 from harness.config.model import DecodingConfig, HubModelConfig, LocalModelConfig
 from harness.data.corpus import TextSource
 from harness.data.tokenizers import TextTokenizer
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.metrics.flops import TransformerShape
 from harness.models.checks import model_folder, weight_files
 from harness.models.generation import HuggingFaceGenerator
@@ -58,7 +58,7 @@ def load_hub(config: HubModelConfig, source: TextSource, cache_dir: Path, dtype:
         loaded = load_family(config.id, config, dtype, config.revision)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"model.id={config.id} (revision {config.revision}) could not be loaded: {str(error).splitlines()[0]}",
+            f"model.id={config.id} (revision {config.revision}) could not be loaded: {first_line(error)}",
             remedy="check the id and the network; without a network use model=smollm2-135m, model=local or gpt-*",
         ) from error
     found = try_to_load_from_cache(config.id, "config.json", revision=config.revision)
@@ -78,7 +78,7 @@ def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dt
     try:
         loaded = load_family(str(folder), config, dtype)
     except (OSError, ValueError) as error:
-        raise UserError(f"model.path={config.path} could not be loaded: {str(error).splitlines()[0]}") from error
+        raise UserError(f"model.path={config.path} could not be loaded: {first_line(error)}") from error
     facts = folder_facts(folder, loaded.trained, config.allow_pickle)
     return with_provenance(loaded, **facts, **_asked(config), source=f"local folder {folder.name}")
 

@@ -8,17 +8,27 @@ import torch
 
 from harness.config.task import ScoringConfig
 from harness.data.corpus import Corpus, require_documents, take_bytes, text_corpus
-from harness.data.tokens import Ids, ScoringWindows, rolling_windows, scoring_windows, token_file, training_offsets
+from harness.data.tokens import (
+    Ids,
+    ScoringWindows,
+    rolling_windows,
+    scoring_windows,
+    separate_windows,
+    token_file,
+    training_offsets,
+)
 from harness.energy.meter import Work
 from harness.errors import UserError
-from harness.runner.batches import Batch, ScoringBatches, StepSize, TrainingBatches
+from harness.record.windows import write_frame
+from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches
 from harness.runner.module import LanguageModule
-from harness.runner.score import likelihood, score_batches, text_batches, write_likelihoods
+from harness.runner.score import Pieces, likelihood, score_batches, text_batches
 from harness.runner.session import Session, TaskOutcome
 
 DEFAULT_CONTEXT = 256
 DOCUMENTS = {
     "packed": "packed, each after a separator that is context and is not scored",
+    "separate": "each alone after a separator that is not scored, in windows that advance by the stride",
     "rolling": "each alone after a separator that is not scored, in lm-eval's rolling windows",
 }
 
@@ -44,18 +54,22 @@ class CausalObjective:
         """Perplexity and bits per byte of the held-out text."""
         windows = held_out_windows(session, scoring)
         batches = text_batches(session, windows)
-        nats, stop_reason = score_batches(session, module, batches)
-        quality = likelihood(batches, nats, session.config.seed, windows.documents)
-        write_likelihoods(session, batches, nats)
+        scored = score_batches(session, module, batches)
+        pieces = Pieces.of_documents(windows, np.concatenate(scored.token_nats))
+        size = TextSize(windows.text_bytes, windows.text_words)
+        quality = likelihood(pieces, size, session.config.seed)
+        write_frame(session.folder / "likelihoods.parquet", pieces.rows())
+        tokenizer = session.model.tokenizer
         protocol = {
             "split": scoring.split,
             "context": windows.inputs.shape[1],
             "stride": scoring.stride or windows.inputs.shape[1],
             "documents": DOCUMENTS[scoring.documents],
-            "tokenizer": session.model.tokenizer.name,
-            "interval": f"95 % percentile bootstrap over {'windows' if windows.documents is None else 'documents'}",
+            "separator_id": tokenizer.separator_id,
+            "tokenizer": tokenizer.name,
+            "interval": f"95 % percentile bootstrap over {pieces.kind}",
         }
-        return TaskOutcome({**quality, "protocol": protocol}, {"score": stop_reason})
+        return TaskOutcome({**quality, "protocol": protocol}, {"score": scored.stop_reason})
 
 
 def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows:
@@ -73,6 +87,8 @@ def held_out_windows(session: Session, scoring: ScoringConfig) -> ScoringWindows
     documents = take_bytes(require_documents(text_corpus(session.corpus), scoring.split), scoring.max_bytes)
     if scoring.documents == "rolling":
         return rolling_windows(documents, session.model.tokenizer, context)
+    if scoring.documents == "separate":
+        return separate_windows(documents, session.model.tokenizer, context, stride)
     return scoring_windows(documents, session.model.tokenizer, context, stride)
 
 

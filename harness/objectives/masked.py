@@ -61,7 +61,8 @@ class MaskedObjective:
         ids, scored = join_documents(documents, session.model.tokenizer)
         rows = OneMaskRows(ids, scored, context, Masking.of(session), session.config.batch_size)
         batches = ScoringBatches(rows, scoring_work(session, rows, None), None)
-        nats, stop_reason = score_batches(session, module, batches)
+        found = score_batches(session, module, batches)
+        nats = found.nats
         by_window = np.bincount(rows.windows, weights=nats)
         counts = np.bincount(rows.windows)
         interval = ratio_interval(list(by_window[counts > 0]), list(counts[counts > 0]), session.config.seed)
@@ -79,7 +80,7 @@ class MaskedObjective:
                 "interval": "95 % percentile bootstrap over windows",
             },
         }
-        return TaskOutcome(quality, {"score": stop_reason})
+        return TaskOutcome(quality, {"score": found.stop_reason})
 
 
 class Masking:

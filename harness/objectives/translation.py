@@ -19,7 +19,7 @@ from harness.metrics.translation import translation_quality
 from harness.models.seq2seq import EncoderDecoder, Marks
 from harness.runner.batches import Batch, ScoringBatches, StepSize, TextSize, TrainingBatches, WorkSums
 from harness.runner.module import LanguageModule
-from harness.runner.score import likelihood, require_packed, score_batches, scoring_work
+from harness.runner.score import Pieces, likelihood, require_packed, score_batches, scoring_work
 from harness.runner.session import Session, TaskOutcome
 from harness.runner.translate import TranslationModule, translate_batches
 
@@ -51,8 +51,10 @@ class TranslationObjective:
         """Perplexity of the references; then BLEU and chrF of translations, and what each costs."""
         require_packed(scoring)
         batches = self._reference_batches(session, scoring.split, scoring.max_bytes, session.config.batch_size)
-        nats, score_reason = score_batches(session, module, batches)
-        quality = likelihood(batches, nats, session.config.seed)
+        scored = score_batches(session, module, batches)
+        assert batches.size is not None, "every target of the pairs is scored"
+        pieces = Pieces("pairs", np.array(scored.nats), np.array(batches.tokens_by_window), None)
+        quality = likelihood(pieces, batches.size, session.config.seed)
         pairs = held_out_pairs(session.corpus, scoring.split, scoring.max_bytes)
         translations, translate_reason = translate_pairs(session, pairs)
         settings = network_of(session).decoding
@@ -67,7 +69,7 @@ class TranslationObjective:
         scores = translation_quality(translations, [target for _, target in pairs])
         return TaskOutcome(
             {**quality, **scores, "translated_pairs": len(pairs), "protocol": protocol},
-            {"score": score_reason, "translate": translate_reason},
+            {"score": scored.stop_reason, "translate": translate_reason},
         )
 
     def _reference_batches(self, session: Session, split: str, max_bytes: int, batch_size: int) -> ScoringBatches:

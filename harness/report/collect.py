@@ -55,7 +55,9 @@ def collect(study: Path) -> Collected:
     runs = pd.DataFrame([row(record) for record in records.values()], columns=[metric.name for metric in METRICS])
     paths = {run_id: study / run_id / "curve.parquet" for run_id in records}
     curves = {run_id: pd.read_parquet(path) for run_id, path in paths.items() if path.is_file()}
-    costs = {run_id: study / run_id / "likelihoods.parquet" for run_id in records}
+    # Trainings with unlike budgets are no comparison of precisions.
+    scored = [run_id for run_id, record in records.items() if record["cell"]["task"] != "train"]
+    costs = {run_id: study / run_id / "likelihoods.parquet" for run_id in scored}
     likelihoods = {run_id: pd.read_parquet(path) for run_id, path in costs.items() if path.is_file()}
     return Collected(with_differences(with_ratios(runs), likelihoods), records, left_out, curves)
 
@@ -94,19 +96,23 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 # Runs that agree in all of these scored the same tokens of the same text.
-SAME_TEXT = ["task", "model", "data", "tokenizer", "score_context", "scored_tokens", "text_bytes"]
+SAME_TEXT = [
+    *("task", "model", "data", "tokenizer", "seed", "scored_tokens", "text_bytes"),
+    *("score_context", "score_stride", "score_documents"),
+]
 
 
 def with_differences(runs: pd.DataFrame, likelihoods: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Add what each run loses against the same model in fp32 and whole, in nats a token, window by window.
+    """Add what each run loses against the same model in fp32, whole, in PyTorch: nats a token, document by document.
 
-    The windows of one text are easy or hard for both, which cancels: the interval (95 %, bootstrap over windows) is
+    The documents of one text are easy or hard for both, which cancels: the interval (95 %, bootstrap over documents) is
     much narrower than those of the two perplexities. The reference has the same batch size, or else is the first.
     """
     runs = runs.copy()
     known = runs[(runs["status"] == "ok") & runs["run_id"].isin(list(likelihoods))]
     for _, group in known.groupby(SAME_TEXT, dropna=False):
-        whole = group[(group["precision"] == "fp32") & group["compression"].isin(["none", None])]
+        plain = group["compression"].isin(["none", None]) & group["backend"].isin(["eager", None])
+        whole = group[(group["precision"] == "fp32") & plain]
         if whole.empty:
             continue
         for index, run in group.iterrows():
@@ -121,7 +127,7 @@ def with_differences(runs: pd.DataFrame, likelihoods: Mapping[str, pd.DataFrame]
 
 
 def _paired(run: pd.DataFrame, reference: pd.DataFrame) -> Interval | None:
-    """Mean difference a token, where the windows have the same tokens."""
+    """Mean difference a token, where the documents have the same tokens."""
     if len(run) != len(reference) or (run["tokens"] != reference["tokens"]).any():
         return None
     return ratio_interval(list(run["nats"] - reference["nats"]), list(run["tokens"]), seed=0)

@@ -90,17 +90,24 @@ class Answer:
             stopped: Tells of rows so far which texts have ended otherwise; asked now and then.
         """
         self.start()
+        self.made = 1  # tokens of each, the end included
         columns = [self._first]
         ends = torch.tensor(end_ids, device=self._first.device)
         ended = torch.isin(self._first, ends)
         while len(columns) < self._most and not bool(ended.all()):
             self.go_on(1)
+            self.made += 1
             columns.append(self._last)
             ended |= torch.isin(self._last, ends)
             if stopped is not None and len(columns) % _LOOK_EVERY == 0:
                 rows = [until_end(row, end_ids) for row in torch.stack(columns, dim=1).tolist()]
                 ended |= torch.tensor(stopped(rows), device=ended.device)
         return [until_end(row, end_ids) for row in torch.stack(columns, dim=1).tolist()]
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of keys and values of one position of one sequence."""
+        return self._cache.position_bytes
 
     @property
     def cache_bytes(self) -> int:
@@ -159,11 +166,13 @@ def complete(
 
     def answer(numbers: Sequence[int]) -> Work:
         batch = PromptBatch.of([rows[number] for number in numbers], tokenizer.separator_id).to(device)
-        outputs = Answer(network, batch, most, choose).until_all_end(tokenizer.end_ids, stopped if stops else None)
-        steps = max(1, max(len(output) for output in outputs))
+        answering = Answer(network, batch, most, choose)
+        outputs = answering.until_all_end(tokenizer.end_ids, stopped if stops else None)
         for number, output, text in zip(numbers, outputs, tokenizer.decode(outputs), strict=True):
             found[number] = Completion(until_stop(text, stops), len(output))
-        flops = shape.prefill_flops(batch.rows, batch.length) + shape.step_flops(batch.rows, batch.length, steps - 1)
+        flops = sum(
+            shape.prefill_flops(1, length) + shape.step_flops(1, length, answering.made - 1) for length in batch.lengths
+        )
         return Work(iterations=1, samples=batch.rows, tokens=sum(map(len, outputs)), flops=float(flops))
 
     portions.over([order[start : start + size] for start in range(0, len(order), size)], answer)
@@ -195,15 +204,24 @@ def likelihoods(
 ) -> list[Likelihood]:
     """Likelihood of each continuation after its context, under the meter, longest first; in their own order.
 
-    A context that is too long loses its beginning.
+    A context that is too long loses its beginning; what follows it must fit.
 
     Args:
         session: Gives context length and batch size.
         network: Reads them.
         portions: Meters it.
         pairs: Token ids of a context and of what follows it, both with at least one.
+
+    Raises:
+        UserError: If what follows is longer than the model reads.
     """
     longest, device = session.model.context_length, torch.device(session.config.hardware.accelerator)
+    most = max(len(wanted) for _, wanted in pairs)
+    if most > longest:
+        raise UserError(
+            f"a continuation of {most} tokens is more than the {longest} that {session.config.model.label} reads",
+            remedy="leave that example out, or use a model with a longer context",
+        )
     rows = [[*context, *wanted][-(longest + 1) :] for context, wanted in pairs]
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number]))
     found: dict[int, Likelihood] = {}
@@ -214,7 +232,7 @@ def likelihoods(
         filled = torch.tensor([row[:-1] + [0] * (width - len(row)) for row in batch], device=device)
         for number, row, logits in zip(numbers, batch, network(filled), strict=True):
             found[number] = _likelihood(logits[: len(row) - 1], row[1:], len(pairs[number][1]))
-        flops = float(session.model.shape.forward_flops(len(batch), (width - 1,)))
+        flops = float(sum(session.model.shape.forward_flops(1, (len(row) - 1,)) for row in batch))
         return Work(iterations=1, samples=len(batch), tokens=sum(len(row) - 1 for row in batch), flops=flops)
 
     size = session.config.batch_size

@@ -24,6 +24,7 @@ from harness.data.files import read_prompts
 from harness.data.prompts import PromptBatch, prompts_of_length, prompts_of_texts
 from harness.energy.cuda import synchronize
 from harness.energy.meter import Window, Work
+from harness.energy.validity import EXCLUDED
 from harness.errors import UserError
 from harness.metrics.efficiency import complete_sum, ratio
 from harness.metrics.flops import TransformerShape
@@ -32,7 +33,8 @@ from harness.record.windows import write_frame
 from harness.runner.answering import Answer, generating, generator_of
 from harness.runner.batches import WorkSums
 from harness.runner.module import LanguageModule
-from harness.runner.repeats import repeat_until_precise
+from harness.runner.peaks import reset_peaks
+from harness.runner.repeats import repeat_in_turn
 from harness.runner.session import Session, TaskOutcome
 
 PERCENTILES = (50, 90, 99)
@@ -46,24 +48,25 @@ def run_generate(session: Session) -> TaskOutcome:
     """
     task, network = session.config.task, generator_of(session)
     assert isinstance(task, GenerateTaskConfig)
-    batches = prompt_batches(session, task)
+    batches, count = prompt_batches(session, task)
     scored = TaskOutcome({}, {})
     if task.score:
         scored = session.objective.score(session, LanguageModule(network), task.scoring)
     device = torch.device(session.config.hardware.accelerator)
     network.to(device)  # Lightning has put it back into the host's memory.
     with generating(session, network):
+        reset_peaks()  # Those of loading and scoring are no part of what generating needs.
         requests = Requests(session, task, network, [batch.to(device) for batch in batches])
         requests.warm_up()
-        requests.keep_outputs()
+        requests.keep_outputs(count)
         reasons = requests.measure()
-    facts = {**requests.sizes(), **latencies(requests.timings), **request_costs(session.meter.windows, requests)}
+    facts = {**requests.sizes(count), **latencies(requests.timings), **request_costs(session.meter.windows, requests)}
     write_frame(session.folder / "requests.parquet", [asdict(timing) for timing in requests.timings])
     return TaskOutcome(scored.quality, {**scored.stop_reasons, **reasons}, generation=facts)
 
 
-def prompt_batches(session: Session, task: GenerateTaskConfig) -> list[PromptBatch]:
-    """The prompts, in batches of the cell's size.
+def prompt_batches(session: Session, task: GenerateTaskConfig) -> tuple[list[PromptBatch], int]:
+    """The prompts in batches of the cell's size, and how many prompts there are.
 
     Raises:
         UserError: If there is none, or one does not fit the model with its output.
@@ -78,9 +81,11 @@ def prompt_batches(session: Session, task: GenerateTaskConfig) -> list[PromptBat
             remedy="use fewer of either",
         )
     size = session.config.batch_size
-    return [
-        PromptBatch.of(rows[start : start + size], model.tokenizer.separator_id) for start in range(0, len(rows), size)
-    ]
+    # Every batch is whole: where prompts are too few, the first ones are asked again.
+    whole = [rows[number % len(rows)] for number in range(-(-len(rows) // size) * size)]
+    filler = model.tokenizer.separator_id
+    batches = [PromptBatch.of(whole[start : start + size], filler) for start in range(0, len(whole), size)]
+    return batches, len(rows)
 
 
 def prompts(session: Session, task: GenerateTaskConfig) -> list[list[int]]:
@@ -147,7 +152,7 @@ class Requests:
         self._shape = session.model.shape
         self._served = 0
         self._cache_bytes = 0
-        self.prompt_tokens_answered = 0
+        self.prompt_tokens: dict[int, int] = {}  # of the requests that each repeat answered
         self.timings: list[Timing] = []
         if network.compiled:
             self._compile()
@@ -170,12 +175,13 @@ class Requests:
         with self._meter.window("warmup") as window:
             started, passes = time.perf_counter(), 0
             while passes == 0 or passes < self._protocol.warmup_iterations or _since(started) < self._protocol.warmup_s:
-                self._answer_all(self._next_batch())
+                _, answer = self._answer_all(self._next_batch())
                 passes += self._task.output_tokens
+                self._cache_bytes = max(self._cache_bytes, answer.cache_bytes)
             window.work = Work(iterations=passes)
 
-    def keep_outputs(self) -> None:
-        """Answer every prompt once and keep the texts; here the end-of-text token ends them."""
+    def keep_outputs(self, count: int) -> None:
+        """Answer each of `count` prompts once and keep the texts; here the end-of-text token ends them."""
         tokenizer = self._session.model.tokenizer
         rows: list[dict[str, Any]] = []
         with self._meter.window("generate"):
@@ -186,16 +192,17 @@ class Requests:
                 texts = zip(tokenizer.decode(unpadded(batch)), tokenizer.decode(outputs), outputs, strict=True)
                 rows += [{"prompt": prompt, "output": text, "tokens": len(ids)} for prompt, text, ids in texts]
         with atomic_path(self._session.folder / "generations.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count]]
+            temporary.write_text("".join(lines), encoding="utf-8")
 
     def measure(self) -> dict[str, str]:
-        """Repeat each phase until it is known well enough; returns why each stopped."""
+        """Repeat the phases in turn until each is known well enough; returns why each stopped."""
         phases: dict[str, Callable[[int], Window]] = {
             "prefill": self._prefill,
             "decode": self._decode,
             "request": self._request,
         }
-        return {phase: repeat_until_precise(self._protocol, measure) for phase, measure in phases.items()}
+        return repeat_in_turn(self._protocol, phases)
 
     def _prefill(self, repeat: int) -> Window:
         """Read one batch after the other."""
@@ -214,7 +221,7 @@ class Requests:
         batch, steps = self._next_batch(), self._task.output_tokens - 1
         answer = self._answer(batch)
         answer.start()
-        done, work = WorkSums(), self._decode_work(batch, steps)
+        done, work = WorkSums(), self._decode_work(batch, steps, answer.position_bytes)
         with self._window("decode", repeat) as (window, elapsed_s):
             while elapsed_s() < self._protocol.window_s or not len(done):
                 answer.go_on(steps)
@@ -222,7 +229,6 @@ class Requests:
                 answer.rewind()
                 done.append(work)
             window.work = done.between(0, len(done))
-        self._cache_bytes = max(self._cache_bytes, answer.cache_bytes)
         return self._meter.windows[-1]
 
     def _request(self, repeat: int) -> Window:
@@ -231,15 +237,15 @@ class Requests:
         with self._window("request", repeat) as (window, elapsed_s):
             while elapsed_s() < self._protocol.window_s or not len(done):
                 batch = self._next_batch()
-                times = self._answer_all(batch)
+                times, _ = self._answer_all(batch)
                 waits = tuple(float(wait) for wait in np.diff(times))
                 self.timings.append(Timing(repeat, batch.rows, waits[0], waits[1:]))
-                self.prompt_tokens_answered += batch.tokens
+                self.prompt_tokens[repeat] = self.prompt_tokens.get(repeat, 0) + batch.tokens
                 done.append(Work(iterations=1, samples=batch.rows, tokens=batch.rows * self._task.output_tokens))
             window.work = done.between(0, len(done))
         return self._meter.windows[-1]
 
-    def _answer_all(self, batch: PromptBatch) -> list[float]:
+    def _answer_all(self, batch: PromptBatch) -> tuple[list[float], Answer]:
         """Answer a batch; the moments of its start and of each token, each handed over before the next is made."""
         answer = self._answer(batch)
         times = [time.perf_counter()]
@@ -250,7 +256,7 @@ class Requests:
             answer.go_on(1)
             synchronize()
             times.append(time.perf_counter())
-        return times
+        return times, answer
 
     @contextmanager
     def _window(self, phase: str, repeat: int) -> Iterator[tuple[Any, Callable[[], float]]]:
@@ -271,27 +277,28 @@ class Requests:
         return sampler(self._task.sampling, self._session.config.seed, self._batches[0].ids_BT.device)
 
     def _prefill_work(self, batch: PromptBatch) -> Work:
-        flops = float(self._shape.prefill_flops(batch.rows, batch.length))
+        flops = float(sum(self._shape.prefill_flops(1, length) for length in batch.lengths))
         return Work(iterations=1, samples=batch.rows, tokens=batch.tokens, flops=flops)
 
-    def _decode_work(self, batch: PromptBatch, steps: int) -> Work:
+    def _decode_work(self, batch: PromptBatch, steps: int, position_bytes: int) -> Work:
         """Of `steps` steps after the first token. Each reads the weights, and the keys and values so far."""
         cache = self._session.config.hardware.cache_bytes
         weights = self._network.streamed_bytes()
+        kept = sum(length + step for length in batch.lengths for step in range(1, steps + 1)) * position_bytes
         return Work(
             iterations=steps,
             samples=batch.rows,
             tokens=batch.rows * steps,
-            flops=float(self._shape.step_flops(batch.rows, batch.length, steps)),
+            flops=float(sum(self._shape.step_flops(1, length, steps) for length in batch.lengths)),
             # Weights that a cache may hold need not be read from memory.
-            memory_bytes=None if cache is None or weights <= cache else float(weights * steps),
+            memory_bytes=None if cache is None or weights <= cache else float(weights * steps + kept),
         )
 
-    def sizes(self) -> dict[str, Any]:
+    def sizes(self, count: int) -> dict[str, Any]:
         """What the record says of the requests."""
         rows = sum(batch.rows for batch in self._batches)
         return {
-            "requests": rows,
+            "requests": count,
             "prompt_tokens_mean": sum(batch.tokens for batch in self._batches) / rows,
             "output_tokens": self._task.output_tokens,
             "kv_cache_bytes": self._cache_bytes,
@@ -305,14 +312,16 @@ def unpadded(batch: PromptBatch) -> list[list[int]]:
 
 
 def request_costs(windows: Sequence[Window], requests: Requests) -> dict[str, float | None]:
-    """Requests a second; and joules over prompt and output tokens, over all measured requests."""
-    used = [window for window in windows if window.phase == "request" and window.repeat is not None]
+    """Requests a second; and joules over prompt and output tokens, over the repeats that count."""
+    whole = [window for window in windows if window.phase == "request" and window.repeat is not None]
+    used = [window for window in whole if not EXCLUDED & set(window.flags)]
+    read = sum(requests.prompt_tokens[window.repeat] for window in used if window.repeat is not None)
     answered = complete_sum([window.work.samples for window in used])
     joules = complete_sum([window.energy.value_j for window in used])
     tokens = complete_sum([window.work.tokens for window in used])
     return {
         "requests_per_second": ratio(answered, sum(window.duration_s for window in used)),
-        "joules_per_total_token": ratio(joules, None if tokens is None else tokens + requests.prompt_tokens_answered),
+        "joules_per_total_token": ratio(joules, None if tokens is None else tokens + read),
     }
 
 

@@ -12,6 +12,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
 from harness.config.sampling import SamplingConfig
+from harness.errors import UserError
 from harness.models.generation import Generator, sampler
 from harness.runner.answering import Completion, complete, likelihoods
 from harness.runner.portions import Portions
@@ -57,8 +58,10 @@ class LoadedLM(TemplateLM):  # type: ignore[misc]
         return self._text.name
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        """Ids of a text, without special tokens."""
-        return self._text.encode([string])[0]
+        """Ids of a text, after those that the tokenizer puts before every text, unless it begins with them."""
+        ids = self._text.encode([string])[0]
+        start = list(self._text.start_ids or ())
+        return ids if add_special_tokens is False or ids[: len(start)] == start else [*start, *ids]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood in nats of each text, every token of it scored once."""
@@ -103,10 +106,17 @@ class LoadedLM(TemplateLM):  # type: ignore[misc]
         self, group: Sequence[tuple[int, str, dict[str, Any]]], options: dict[str, Any], stops: Sequence[str]
     ) -> list[Completion]:
         most = options["max_gen_toks"]
+        if most >= self.max_length:
+            raise UserError(
+                f"task.tasks: max_gen_toks={most} leaves no room for a prompt in the {self.max_length} tokens that "
+                f"{self._session.config.model.label} reads",
+                remedy="use a model with a longer context, or a task of shorter answers",
+            )
         drawn = options.get("do_sample") and options.get("temperature", 1.0)
         settings = SamplingConfig(
             temperature=float(drawn or 0.0), top_k=options.get("top_k"), top_p=options.get("top_p")
         )
         choose = sampler(settings, self._session.config.seed, self._device)
-        rows = [self.tok_encode(context)[-(self.max_length - most) :] for _, context, _ in group]
+        room = self.max_length - most
+        rows = [self.tok_encode(context)[-room:] or [self.prefix_token_id] for _, context, _ in group]
         return complete(self._session, self._network, self._portions, rows, most, choose, stops)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import OfflineModeIsEnabled
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from harness.config.task import LmEvalTaskConfig
-from harness.errors import UserError
-from harness.runner.answering import generating, generator_of
+from harness.errors import UserError, first_line
+from harness.models.generation import Generator
+from harness.runner.answering import generating, generator_of, likelihoods
 from harness.runner.lm_eval_model import LoadedLM
 from harness.runner.portions import Portions
 from harness.runner.session import Session, TaskOutcome
@@ -39,11 +43,23 @@ def run_lm_eval(session: Session) -> TaskOutcome:
     portions = Portions(session, PHASE)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     with generating(session, network):
+        _warm_up(session, network)
         found = evaluate(LoadedLM(session, network, portions), task, session.config.seed)
     rights = right_answers(found["samples"])
     quality = {"lm_eval": lm_eval_record(found), **accuracy(rights, session.config.seed)}
     correct = sum(sum(right) for right in rights.values()) if rights else None
-    return TaskOutcome(quality, {PHASE: "every question once"}, answers=portions.costs(correct))
+    return TaskOutcome(quality, {PHASE: "every question once"}, answers=portions.costs(None, correct))
+
+
+def _warm_up(session: Session, network: Generator) -> None:
+    """Likelihoods of a batch of filler, for as long as the protocol warms up."""
+    protocol, started, rounds = session.config.protocol, time.perf_counter(), 0
+    portions = Portions(session, "warmup", measured=False)
+    filler = [session.model.tokenizer.separator_id] * min(64, session.model.context_length)
+    pairs = [(filler[:1], filler[1:])] * session.config.batch_size
+    while not rounds or rounds < protocol.warmup_iterations or time.perf_counter() - started < protocol.warmup_s:
+        likelihoods(session, network, portions, pairs)
+        rounds += 1
 
 
 def evaluate(model: LoadedLM, task: LmEvalTaskConfig, seed: int) -> dict[str, Any]:
@@ -73,9 +89,9 @@ def evaluate(model: LoadedLM, task: LmEvalTaskConfig, seed: int) -> dict[str, An
             fewshot_random_seed=seed,
             bootstrap_iters=RESAMPLES,
         )
-    except (ConnectionError, FileNotFoundError) as error:
+    except (ConnectionError, FileNotFoundError, OfflineModeIsEnabled, DatasetsError) as error:
         raise UserError(
-            f"task.tasks={task.tasks}: their data cannot be had ({str(error).splitlines()[0]})",
+            f"task.tasks={task.tasks}: their data cannot be had ({first_line(error)})",
             remedy="check the network, or use tasks of your own with local data (task.include_path)",
         ) from error
     assert found is not None, "one process gets what was found"
@@ -88,7 +104,9 @@ def right_answers(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[st
     for name, rows in samples.items():
         metric = next((metric for metric in _RIGHT if rows and metric in rows[0]), None)
         if metric is not None:
-            found[name] = [float(row[metric]) for row in rows]
+            # A row for each of the task's filters: those of the first.
+            first = rows[0].get("filter")
+            found[name] = [float(row[metric]) for row in rows if row.get("filter") == first]
     return found
 
 

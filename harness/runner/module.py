@@ -48,6 +48,7 @@ class LanguageModule(pl.LightningModule):
         self.whole: dict[str, Any] = {}  # the trained weights, where the network holds a share of them
         self.losses: list[Tensor] = []  # one scalar a trained micro-batch
         self.nats: list[Tensor] = []  # one (B,) tensor a scored batch
+        self.token_nats: list[Tensor] = []  # one (B, T) tensor a scored batch
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Lightning notes each hook's name here, dozens of times a step; nn.Module would look for a parameter in it."""
@@ -74,13 +75,14 @@ class LanguageModule(pl.LightningModule):
         return own / mean
 
     def test_step(self, batch: Batch, index: int) -> None:
-        """Keep the summed negative log-likelihood in nats of each window of the batch."""
+        """Keep the negative log-likelihood in nats of each target of the batch, and its sum in each window."""
         inputs, targets = batch
-        self.nats.append(window_nats(self.network(*inputs), targets))
+        self.token_nats.append(token_nats(self.network(*inputs), targets))
+        self.nats.append(self.token_nats[-1].sum(dim=1))
 
     def on_test_start(self) -> None:
         """Forget what an earlier pass left."""
-        self.nats = []
+        self.nats, self.token_nats = [], []
 
     validation_step = test_step
     on_validation_start = on_test_start
@@ -133,13 +135,13 @@ def cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) ->
     )
 
 
-def window_nats(logits: Tensor, targets: Tensor) -> Tensor:
-    """Summed negative log-likelihood (B,) of the targets that are not IGNORED, in float32.
+def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood (B, T) of each target, 0 where it is IGNORED, in float32.
 
     One window at a time: the float32 copy of all logits of a batch would be the largest tensor of the run.
     """
-    sums = [
-        F.cross_entropy(rows.float(), wanted, ignore_index=IGNORED, reduction="sum")
+    costs = [
+        F.cross_entropy(rows.float(), wanted, ignore_index=IGNORED, reduction="none")
         for rows, wanted in zip(logits, targets, strict=True)
     ]
-    return torch.stack(sums)
+    return torch.stack(costs)

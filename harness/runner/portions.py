@@ -23,11 +23,13 @@ class Portions:
     Args:
         session: Gives meter, protocol and progress.
         phase: Of the windows.
+        measured: Whether they are repeats of it, or only done, such as a warm-up.
     """
 
-    def __init__(self, session: Session, phase: str) -> None:
+    def __init__(self, session: Session, phase: str, measured: bool = True) -> None:
         self._session = session
         self._phase = phase
+        self._measured = measured
         self._repeat = 0
 
     def over(self, batches: Sequence[Item], do: Callable[[Item], Work]) -> None:
@@ -36,7 +38,7 @@ class Portions:
         while waiting:
             self._repeat += 1
             self._session.progress(self._phase, self._repeat, None)
-            with self._session.meter.window(self._phase, self._repeat) as window:
+            with self._session.meter.window(self._phase, self._repeat if self._measured else None) as window:
                 window.segment = True  # The last one may be short, which makes it no repeat.
                 started, done = time.perf_counter(), WorkSums()
                 while waiting and (not len(done) or time.perf_counter() - started < self._window_s):
@@ -49,8 +51,11 @@ class Portions:
     def _window_s(self) -> float:
         return self._session.config.protocol.window_s
 
-    def costs(self, correct: float | None) -> dict[str, float | None]:
-        """Seconds and joules of every window, and joules over requests and over correct answers."""
+    def costs(self, answers: int | None, correct: float | None) -> dict[str, float | None]:
+        """Seconds and joules of every window, and joules over requests, over answers and over correct ones.
+
+        A question with choices makes a request of each; an answer is what a question gets.
+        """
         windows = [window for window in self._session.meter.windows if window.phase == self._phase]
         joules = complete_sum([window.energy.value_j for window in windows])
         requests = complete_sum([window.work.samples for window in windows])
@@ -59,5 +64,7 @@ class Portions:
             "duration_s": sum(window.duration_s for window in windows),
             "total_energy_j": joules,
             "joules_per_request": ratio(joules, requests),
+            "answers": answers,
+            "joules_per_answer": ratio(joules, answers),
             "joules_per_correct_answer": ratio(joules, correct),
         }

@@ -32,6 +32,7 @@ from harness.runner.checkpoint import can_go_on
 from harness.runner.folders import log_to, make_folder, remove_folders, run_folder
 from harness.runner.limits import limits
 from harness.runner.outcome import Findings, Started, make_record, stopped_by_user, write_run
+from harness.runner.peaks import reset_peaks
 from harness.runner.precision import require_supported
 from harness.runner.progress import Progress, Report, Watch
 from harness.runner.session import Session
@@ -65,13 +66,16 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
         "context_length": model.context_length,
         "weight_bytes": weight_bytes(model.network),
     }
+    reset_peaks()  # Loading and compressing may need more than the work does.
     measure_idle(meter, config.protocol, "loaded, before")
     task = implementation(config.task)
     outcome = task(Session(config, model, corpus, meter, progress, folder))
     findings.quality = outcome.quality if model.trained or config.task.trains else {}
     findings.stop_reasons = outcome.stop_reasons
     findings.training, findings.generation = outcome.training, outcome.generation
-    findings.answers = outcome.answers
+    # Of weights that nobody trained no answer is right.
+    graded = model.trained or config.task.trains
+    findings.answers = outcome.answers if graded else {**outcome.answers, "joules_per_correct_answer": None}
     findings.model |= outcome.model
     model.network.to(device)  # Lightning has put it back into the host's memory.
     measure_idle(meter, config.protocol, "loaded, after")

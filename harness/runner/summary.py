@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.energy.cuda import cuda_in_use
 from harness.energy.figure import COVERAGE, Method, widened
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
@@ -21,6 +16,7 @@ from harness.energy.segments import merged_repeats
 from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
 from harness.runner.metering import training_windows
+from harness.runner.peaks import peak_cuda, peak_rss_bytes
 from harness.stats.intervals import mean_interval
 
 
@@ -52,8 +48,8 @@ def summarise(
         **(facts or {}),
         "training": {**_everything(training_windows(windows)), **(facts or {}).get("training", {})},
         "peak_rss_bytes": peak_rss_bytes(),
-        "peak_memory_allocated_bytes": _peak_cuda("max_memory_allocated"),
-        "peak_memory_reserved_bytes": _peak_cuda("max_memory_reserved"),
+        "peak_memory_allocated_bytes": peak_cuda("max_memory_allocated"),
+        "peak_memory_reserved_bytes": peak_cuda("max_memory_reserved"),
         "own_cpu_s": sum(window.own_cpu_s for window in windows),
     }
 
@@ -286,16 +282,3 @@ def run_energy(windows: Sequence[Window]) -> dict[str, Any]:
     """Time and energy of some windows, and how the energy was obtained."""
     energies = [window.energy for window in windows]
     return {**_everything(windows), "energy_method": Method.worst([energy.method for energy in energies]).value}
-
-
-def peak_rss_bytes() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _peak_cuda(name: str) -> int | None:
-    if not cuda_in_use():
-        return None
-    peak: int = getattr(torch.cuda, name)()
-    return peak

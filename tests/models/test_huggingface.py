@@ -256,7 +256,7 @@ def test_rolling_windows_are_lm_evals():
     ]
     assert len(expected) == len(windows.inputs) == 1 + 1 + 4 + 2
     for row, (number, given, wanted) in enumerate(expected):
-        assert windows.documents[row] == number
+        assert (windows.documents[row] == number).all()
         assert windows.inputs[row, : len(given)].tolist() == given
         assert windows.targets[row][windows.targets[row] != IGNORED].tolist() == wanted
         assert windows.targets[row, len(given) - len(wanted) : len(given)].tolist() == wanted

@@ -328,10 +328,18 @@ def test_what_a_precision_loses_is_paired_window_by_window():
 
     from harness.report.collect import SAME_TEXT, with_differences
 
-    names = [*SAME_TEXT, "status", "run_id", "precision", "compression", "batch_size"]
+    names = [*SAME_TEXT, "status", "run_id", "precision", "compression", "backend", "batch_size"]
     same = dict.fromkeys(SAME_TEXT, "x")
     rows = [
-        {**same, "status": "ok", "run_id": run_id, "precision": precision, "compression": "none", "batch_size": 1}
+        {
+            **same,
+            "status": "ok",
+            "run_id": run_id,
+            "precision": precision,
+            "compression": "none",
+            "backend": "eager",
+            "batch_size": 1,
+        }
         for run_id, precision in (("a", "fp32"), ("b", "int8"), ("c", "int4"))
     ]
     nats = {"a": [3.0, 9.0], "b": [3.2, 9.2], "c": [3.0, 9.0, 1.0]}

@@ -10,7 +10,7 @@ from harness.data.tokens import IGNORED
 from harness.energy.meter import Work
 from harness.objectives.causal import BlockBatches
 from harness.runner.batches import AtLeast, ScoringBatches, StepSize, TextSize, TrainLoader, WorkSums, split_windows
-from harness.runner.module import cross_entropy, window_nats
+from harness.runner.module import cross_entropy, token_nats
 from harness.runner.optimizer import build_optimizer, learning_rate_factor
 
 SETTINGS = OptimizerConfig(
@@ -68,7 +68,9 @@ def test_a_windows_nats_are_those_of_its_scored_targets():
     targets = torch.tensor([[1, IGNORED, 4], [IGNORED, IGNORED, IGNORED]])
     log_p = torch.log_softmax(logits, dim=-1)
     expected = -(log_p[0, 0, 1] + log_p[0, 2, 4])
-    torch.testing.assert_close(window_nats(logits, targets), torch.stack([expected, torch.tensor(0.0)]))
+    by_token = token_nats(logits, targets)
+    torch.testing.assert_close(by_token.sum(dim=1), torch.stack([expected, torch.tensor(0.0)]))
+    assert by_token[0, 1] == 0
 
 
 def test_nats_of_bfloat16_logits_are_summed_in_float32():
@@ -76,7 +78,7 @@ def test_nats_of_bfloat16_logits_are_summed_in_float32():
     logits = torch.randn(1, 512, 1000).bfloat16()
     targets = torch.randint(1000, (1, 512))
     exact = F.cross_entropy(logits[0].double(), targets[0], reduction="sum")
-    assert window_nats(logits, targets).item() == pytest.approx(exact.item(), rel=1e-6)
+    assert token_nats(logits, targets).sum().item() == pytest.approx(exact.item(), rel=1e-6)
 
 
 def batches_of(count=5, context=4, batch_size=2):
