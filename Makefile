@@ -6,10 +6,10 @@ JOULEBENCH := $(BIN)/joulebench
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install llama-cpp demo test check sweep report paper bench clean
+.PHONY: help install llama-cpp demo test test-slurm check sweep report paper bench clean
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## make .venv and install everything, at the pinned versions
 
@@ -30,6 +30,9 @@ demo: $(READY) ## run the demo study on real input; tables and figures in result
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest
 
+test-slurm: $(READY) ## sweeps through a SLURM cluster of one node that is made for it (Debian, as root)
+	tests/slurm/run.sh
+
 check: $(READY) ## lint, format check and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,6 +52,9 @@ bench: $(READY) ## what the harness itself costs
 	$(BIN)/python -m bench.overhead
 	$(BIN)/python -m bench.training_step
 	$(BIN)/python -m bench.compilation
+	$(BIN)/python -m bench.decoding
+	$(BIN)/python -m bench.bandwidth
+	$(BIN)/python -m bench.isolation
 
 clean: ## remove the environment and the caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build

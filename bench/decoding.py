@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,10 +21,12 @@ from transformers import AutoTokenizer
 from harness.config.compose import compose_cell
 from harness.data.corpus import take_bytes, text_corpus
 from harness.data.prompts import PromptBatch, prompts_of_length
+from harness.data.tokens import rolling_windows
 from harness.models.generation import HuggingFaceGenerator, greedy
-from harness.runner.answering import Answer, likelihoods
+from harness.runner.answering import Answer
+from harness.runner.batches import split_windows
+from harness.runner.module import token_nats
 from harness.runner.run import load, prepare
-from harness.runner.session import Session
 
 PROMPT, OUTPUT = 64, 32
 
@@ -50,30 +50,22 @@ def line(name: str, amount: float, unit: str, pair: tuple[list[float], list[floa
     return f"{name:44}{ours:12.1f}{theirs:12.1f} {unit:10}{spread}"
 
 
-class Unmetered:
-    """In place of the meter's portions: the work alone."""
-
-    def over(self, batches: Any, do: Callable[[Any], Any]) -> None:
-        """Do every batch."""
-        for batch in batches:
-            do(batch)
-
-
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precisions", nargs="*", default=["fp32", "bf16"])
     parser.add_argument("--batch-sizes", nargs="*", type=int, default=[1, 8])
+    parser.add_argument("--lm-eval-batch-sizes", nargs="*", type=int, default=[1, 4, 8, 16], help="1 is its default")
     options = parser.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     print(f"{'cell':44}{'ours':>12}{'theirs':>12} {'':10}{'ratio':>8}{'least':>8}{'most':>8}", flush=True)
     for precision in options.precisions:
-        compare(precision, options.batch_sizes, options.rounds)
+        compare(precision, options.batch_sizes, options.lm_eval_batch_sizes, options.rounds)
 
 
-def compare(precision: str, batch_sizes: list[int], rounds: int) -> None:
+def compare(precision: str, batch_sizes: list[int], lm_eval_sizes: list[int], rounds: int) -> None:
     """All rows of a precision."""
     config = compose_cell(["model=smollm2-135m", f"precision={precision}"]).config
     prepare(config)
@@ -82,7 +74,7 @@ def compare(precision: str, batch_sizes: list[int], rounds: int) -> None:
     assert isinstance(network, HuggingFaceGenerator)
     documents = text_corpus(source).splits["test"]
     filler = model.tokenizer.separator_id
-    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+    with torch.inference_mode():
         for size in batch_sizes:
             rows = prompts_of_length(documents, model.tokenizer, size, PROMPT, "test")
             batch = PromptBatch.of(rows, filler)
@@ -107,18 +99,23 @@ def compare(precision: str, batch_sizes: list[int], rounds: int) -> None:
         tokenizer = AutoTokenizer.from_pretrained(network.model.config._name_or_path)
         taken = take_bytes(documents, 16384)
         texts = [Instance("loglikelihood_rolling", {}, (document,), 0) for document in taken]
-        session = Session(config, model, source, None, lambda *_: None, Path(folder))  # type: ignore[arg-type]
-        pairs = [([filler], ids) for ids in model.tokenizer.encode(taken)]
-        for size in batch_sizes:
+        context = max(1 + len(ids) for ids in model.tokenizer.encode(taken))
+        windows = rolling_windows(taken, model.tokenizer, context).longest_first()
+        batches = split_windows(windows.inputs, windows.targets, config.batch_size, windows.lengths)
+
+        def our_scoring() -> None:
+            for (ids,), targets in batches:
+                token_nats(network(ids), targets)
+
+        for size in lm_eval_sizes:
             own = HFLM(pretrained=network.model, tokenizer=tokenizer, batch_size=size, max_length=model.context_length)
             scored = interleaved(
-                lambda: likelihoods(session, network, Unmetered(), pairs),  # type: ignore[arg-type]
+                our_scoring,
                 lambda own=own: own.loglikelihood_rolling(texts, disable_tqdm=True),  # type: ignore[misc]
                 max(1, rounds // 2),
             )
-            tokens = sum(len(ids) for _, ids in pairs)
             name = f"score {precision} batch {config.batch_size}, lm-eval batch {size}"
-            print(line(name, tokens, "tokens/s", scored), flush=True)
+            print(line(name, windows.scored_tokens, "tokens/s", scored), flush=True)
 
 
 if __name__ == "__main__":

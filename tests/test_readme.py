@@ -25,6 +25,7 @@ BLOCKS = re.findall(
             "docs/inference.md",
             "docs/applications.md",
             "docs/backends.md",
+            "docs/sweeps.md",
         )
     ),
     re.DOTALL,

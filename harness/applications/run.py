@@ -102,7 +102,7 @@ def _write(
             remedy="use fewer tokens or examples in a prompt, or a model with a longer context",
         )
     choose = sampler(task.sampling, session.config.seed, torch.device(session.config.hardware.accelerator))
-    texts = complete(session, network, portions, rows, task.output_tokens, choose, application.stops)
+    texts = complete(session, network, portions, rows, task.output_tokens, choose, application.stops, lenient=True)
     each = application.samples
     return {
         number: tuple(completion.text for completion in texts[place * each : (place + 1) * each])

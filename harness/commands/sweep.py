@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.display import LiveProgress, print_config, print_records
-from harness.config.compose import Cell, compose_grid
+from harness.config.compose import Cell, compose_grid, launcher_of
 from harness.config.fingerprint import run_id
 from harness.record.record import Record
 from harness.runner.limits import heed_termination
@@ -32,13 +32,23 @@ def main(options: argparse.Namespace) -> int:
     check_cells(pending)
     print(headline(found), flush=True)
     heed_termination()
+    command = shlex.join(["joulebench", *sys.argv[1:]])
     with LiveProgress(len(pending)) as progress:
-        records = run_cells(pending, shlex.join(["joulebench", *sys.argv[1:]]), progress)
+        records = _run(pending, command, options.overrides, progress)
     print_records(records)
     left = [one for one in found if one.state == "left"]
     failed = [record for record in records if record.status not in DONE]
     print_summary(cells[0], len(left), failed, options.overrides)
     return 1 if failed or left else 0
+
+
+def _run(cells: Sequence[Cell], command: str, overrides: Sequence[str], progress: LiveProgress) -> list[Record]:
+    """Here, one cell after the other, or through the launcher that the overrides choose."""
+    if launcher_of(overrides) == "basic" or not cells:
+        return run_cells(cells, command, progress)
+    from harness.sweep.launch import launch_cells
+
+    return launch_cells(cells, command, overrides, progress)
 
 
 def headline(found: Sequence[Found]) -> str:

@@ -76,13 +76,16 @@ def compose_grid(overrides: Sequence[str]) -> list[Cell]:
         grids = [_grid_overrides(grid, given, loader) for grid in _grids(study)]
         known = [_known_keys([*grid, *given], loader) for grid in grids]
         _check_keys(given, set().union(*known))
+        composer = _Composer(loader)
         cells: dict[str, Cell] = {}
         for grid, keys in zip(grids, known, strict=True):
             _check_keys(grid, keys)
             applicable = [override for override in given if _is_known(override, keys)]
             for choice in _expand([*grid, *applicable]):
-                cell = Cell(_validate(_compose(choice, loader)), tuple(choice))
-                cells.setdefault(repr(cell.config), cell)
+                container = composer.container(choice)
+                key = json.dumps(container, sort_keys=True)
+                if key not in cells:
+                    cells[key] = Cell(load_config(container), tuple(choice))
     return list(cells.values())
 
 
@@ -130,6 +133,29 @@ def _options(group: str, loader: ConfigLoader) -> list[str]:
 def _groups(loader: ConfigLoader) -> list[str]:
     found = loader.get_group_options("", results_filter=ObjectType.GROUP)
     return sorted({group for group in found if group not in ("hydra", "config")})
+
+
+@contextmanager
+def hydra_session(overrides: Sequence[str], more: Sequence[str] = ()) -> Iterator[DictConfig]:
+    """Hydra's own configuration, within which its launchers work; its logging and its output folders are off.
+
+    Raises:
+        UserError: If an override is not known, such as a launcher whose plugin is not installed.
+    """
+    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null"]
+    with _hydra():
+        try:
+            config: DictConfig = compose("config", overrides=[*quiet, *overrides, *more], return_hydra_config=True)
+        except HydraException as error:
+            launchers = "pip install 'joulebench[launchers]' brings joblib, submitit_local and submitit_slurm"
+            raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}", remedy=launchers) from error
+        yield config
+
+
+def launcher_of(overrides: Sequence[str]) -> str:
+    """The launcher that overrides choose; `basic` where they choose none."""
+    chosen = [override.partition("=")[2] for override in overrides if override.startswith("hydra/launcher=")]
+    return chosen[-1] if chosen else "basic"
 
 
 @contextmanager
@@ -242,13 +268,88 @@ def _compose(overrides: Sequence[str], loader: ConfigLoader) -> DictConfig:
         raise UserError(f"{' '.join(overrides)}: {reason}") from error
 
 
-def _validate(config: DictConfig) -> Config:
-    container = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
-    del container["grids"]
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"{missing[0]} is not set", remedy=f"add {missing[0]}=... to the command")
-    return load_config(container)
+@dataclass(frozen=True)
+class _Base:
+    """What Hydra composes of a choice of options, before single values are set.
+
+    Attributes:
+        container: As plain containers.
+        missing: Keys that have no value yet.
+        independent: Whether no value is made of others, so that one can be set without the others changing.
+    """
+
+    container: dict[str, Any]
+    missing: frozenset[str]
+    independent: bool
+
+    @classmethod
+    def of(cls, config: DictConfig) -> _Base:
+        missing = frozenset(OmegaConf.missing_keys(config))
+        container = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
+        del container["grids"]
+        raw = json.dumps(OmegaConf.to_container(config, resolve=False, throw_on_missing=False))
+        return cls(container, missing, "${" not in raw.replace("${oc.env:", ""))
+
+
+class _Composer:
+    """Composes the cells of a grid: Hydra once for each choice of options, and single values set in copies of that."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._groups = set(_groups(loader))
+        self._parsed: dict[str, Override] = {}
+        self._bases: dict[tuple[str, ...], _Base] = {}
+
+    def container(self, choice: Sequence[str]) -> dict[str, Any]:
+        """A cell's configuration as plain containers.
+
+        Raises:
+            UserError: If Hydra cannot compose it, or a key has no value.
+        """
+        overrides = [self._parse(text) for text in choice]
+        values = [override for override in overrides if override.key_or_group not in self._groups]
+        options = tuple(text for text, o in zip(choice, overrides, strict=True) if o.key_or_group in self._groups)
+        base = self._base(options)
+        container = self._with_values(base, values)
+        if container is None:
+            base, values = self._base(tuple(choice)), []
+            container = base.container
+        missing = sorted(base.missing - {override.key_or_group for override in values})
+        if missing:
+            raise UserError(f"{missing[0]} is not set", remedy=f"add {missing[0]}=... to the command")
+        return container
+
+    def _parse(self, text: str) -> Override:
+        if text not in self._parsed:
+            (self._parsed[text],) = _parse([text], self._loader)
+        return self._parsed[text]
+
+    def _base(self, choice: tuple[str, ...]) -> _Base:
+        if choice not in self._bases:
+            self._bases[choice] = _Base.of(_compose(choice, self._loader))
+        return self._bases[choice]
+
+    @staticmethod
+    def _with_values(base: _Base, values: Sequence[Override]) -> dict[str, Any] | None:
+        """A copy of a base with values set; None where only Hydra can set one of them."""
+        if not base.independent:
+            return None
+        container = dict(base.container)
+        for override in values:
+            changes_keys = override.is_force_add() or override.is_add() or override.is_delete()
+            if changes_keys or override.key_or_group.startswith("hydra") or isinstance(override.value(), dict):
+                return None
+            path = override.key_or_group.split(".")
+            place: Any = container
+            for name in path[:-1]:
+                if not isinstance(place.get(name), dict):
+                    return None
+                place[name] = dict(place[name])
+                place = place[name]
+            if path[-1] not in place or isinstance(place[path[-1]], dict):
+                return None
+            place[path[-1]] = override.value()
+        return container
 
 
 def _explain_validation(error: ValidationError) -> UserError:

@@ -29,6 +29,7 @@ def fingerprint(config: Config) -> str:
     """The cell's identity as 16 hexadecimal digits."""
     identity = {key: value for key, value in resolved_config(config).items() if key not in _NOT_IDENTITY}
     # What is off is no part of a cell, so that a new option does not make new cells of old ones.
+    identity["hardware"] = _without(identity["hardware"], "cluster")
     if config.hardware.devices == 1:
         identity["hardware"] = _without(identity["hardware"], "strategy")
     if config.precision.quantisation is None:

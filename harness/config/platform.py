@@ -41,6 +41,18 @@ class PrecisionConfig:
 
 
 @option
+class ClusterConfig:
+    """What a job asks a cluster for, where a sweep goes through SLURM; null leaves it to the cluster."""
+
+    partition: str | None
+    constraint: str | None
+    gpus: Count | None
+    cpus: Count | None
+    memory_gb: Count | None
+    time_min: Count | None
+
+
+@option
 class HardwareConfig:
     """What runs the cell, and the published figures that utilisation is measured against.
 
@@ -59,6 +71,7 @@ class HardwareConfig:
     cache_bytes: Positive | None
     cpu_tdp_w: Positive | None
     source: str
+    cluster: ClusterConfig
 
 
 @option

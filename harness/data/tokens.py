@@ -127,6 +127,11 @@ class ScoringWindows:
         """Tokens that are scored, each once."""
         return int((self.targets != IGNORED).sum())
 
+    def longest_first(self) -> ScoringWindows:
+        """The same windows from long to short, so that those of a batch are of one length, or nearly."""
+        order = np.argsort(-self.lengths, kind="stable")
+        return ScoringWindows(self.inputs[order], self.targets[order], self.documents[order], self.sizes)
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each window up to the last that is scored (W,); what comes after fills it up."""

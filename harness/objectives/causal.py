@@ -52,10 +52,10 @@ class CausalObjective:
 
     def score(self, session: Session, module: LanguageModule, scoring: ScoringConfig) -> TaskOutcome:
         """Perplexity and bits per byte of the held-out text."""
-        windows = held_out_windows(session, scoring)
+        windows = held_out_windows(session, scoring).longest_first()
         batches = text_batches(session, windows)
         scored = score_batches(session, module, batches)
-        pieces = Pieces.of_documents(windows, np.concatenate(scored.token_nats))
+        pieces = Pieces.of_documents(windows, scored.token_nats)
         size = TextSize(windows.text_bytes, windows.text_words)
         quality = likelihood(pieces, size, session.config.seed)
         write_frame(session.folder / "likelihoods.parquet", pieces.rows())

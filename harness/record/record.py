@@ -97,7 +97,8 @@ def record_from(folder: Path) -> Record:
 def record_folders(study: Path) -> Iterator[Path]:
     """The folders of a study's runs that have a record, by name."""
     for path in sorted(study.glob(f"*/{FILE_NAME}")):
-        yield path.parent
+        if not path.parent.name.startswith("."):
+            yield path.parent
 
 
 def _finite(value: Any) -> Any:

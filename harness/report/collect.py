@@ -52,7 +52,9 @@ def collect(study: Path) -> Collected:
             left_out[folder.name] = str(error)
     if not records:
         raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
-    runs = pd.DataFrame([row(record) for record in records.values()], columns=[metric.name for metric in METRICS])
+    # A merged run of another machine has that machine behind its name.
+    rows = [{**row(record), "run_id": name} for name, record in records.items()]
+    runs = pd.DataFrame(rows, columns=[metric.name for metric in METRICS])
     paths = {run_id: study / run_id / "curve.parquet" for run_id in records}
     curves = {run_id: pd.read_parquet(path) for run_id, path in paths.items() if path.is_file()}
     # Trainings with unlike budgets are no comparison of precisions.

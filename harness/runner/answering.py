@@ -142,6 +142,7 @@ def complete(
     most: int,
     choose: Choice,
     stops: Sequence[str] = (),
+    lenient: bool = False,
 ) -> list[Completion]:
     """Go on from prompts under the meter, longest first, each until its end or a stop; in their own order.
 
@@ -153,6 +154,7 @@ def complete(
         most: Tokens that each gets at most.
         choose: Next tokens from logits.
         stops: Strings that end a text, and are no part of it.
+        lenient: Whether a line may end before the text has begun.
     """
     tokenizer, size = session.model.tokenizer, session.config.batch_size
     device = torch.device(session.config.hardware.accelerator)
@@ -162,14 +164,14 @@ def complete(
     found: dict[int, Completion] = {}
 
     def stopped(outputs: list[list[int]]) -> list[bool]:
-        return [any(stop in text for stop in stops) for text in tokenizer.decode(outputs)]
+        return [len(until_stop(text, stops, lenient)) < len(text) for text in tokenizer.decode(outputs)]
 
     def answer(numbers: Sequence[int]) -> Work:
         batch = PromptBatch.of([rows[number] for number in numbers], tokenizer.separator_id).to(device)
         answering = Answer(network, batch, most, choose)
         outputs = answering.until_all_end(tokenizer.end_ids, stopped if stops else None)
         for number, output, text in zip(numbers, outputs, tokenizer.decode(outputs), strict=True):
-            found[number] = Completion(until_stop(text, stops), len(output))
+            found[number] = Completion(until_stop(text, stops, lenient), len(output))
         flops = sum(
             shape.prefill_flops(1, length) + shape.step_flops(1, length, answering.made - 1) for length in batch.lengths
         )
@@ -179,9 +181,11 @@ def complete(
     return [found[number] for number in range(len(rows))]
 
 
-def until_stop(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop in it."""
-    return text[: min((text.index(stop) for stop in stops if stop in text), default=len(text))]
+def until_stop(text: str, stops: Sequence[str], lenient: bool = False) -> str:
+    """The text before the first stop in it; where lenient, a stop of white space ends nothing that has not begun."""
+    begun = len(text) - len(text.lstrip()) if lenient else 0
+    places = [text.find(stop, 0 if stop.strip() else begun) for stop in stops]
+    return text[: min((place for place in places if place >= 0), default=len(text))]
 
 
 @dataclass(frozen=True)

@@ -189,11 +189,14 @@ class StepSize:
         return WorkSums([replace(work, iterations=0)] * (self.micro_batches - 1) + [replace(work, iterations=1)])
 
 
-def split_windows(inputs: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], batch_size: int) -> list[Batch]:
-    """Windows (W, T) in batches of at most `batch_size`."""
-    pairs = zip(
-        torch.split(torch.from_numpy(inputs), batch_size),
-        torch.split(torch.from_numpy(targets), batch_size),
-        strict=True,
-    )
-    return [((ids,), wanted) for ids, wanted in pairs]
+def split_windows(
+    inputs: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], batch_size: int, lengths: npt.NDArray[np.int64]
+) -> list[Batch]:
+    """Windows (W, T) in batches of at most `batch_size`, each as long as the longest of its windows' `lengths` (W,)."""
+    batches: list[Batch] = []
+    for start in range(0, len(inputs), batch_size):
+        rows = slice(start, start + batch_size)
+        longest = max(1, int(lengths[rows].max()))
+        ids, wanted = (torch.from_numpy(np.ascontiguousarray(of[rows, :longest])) for of in (inputs, targets))
+        batches.append(((ids,), wanted))
+    return batches

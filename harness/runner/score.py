@@ -87,8 +87,10 @@ class Pieces:
     sizes: npt.NDArray[np.int64] | None
 
     @classmethod
-    def of_documents(cls, windows: ScoringWindows, token_nats: npt.NDArray[np.float32]) -> Pieces:
-        """From the nats of every target (W, T): by document, or by window where there is one document."""
+    def of_documents(cls, windows: ScoringWindows, by_batch: Sequence[npt.NDArray[np.float32]]) -> Pieces:
+        """From the nats of every target, batch by batch: by document, or by window where there is one document."""
+        width = windows.targets.shape[1]
+        token_nats = np.concatenate([np.pad(nats, ((0, 0), (0, width - nats.shape[1]))) for nats in by_batch])
         scored = windows.targets != IGNORED
         if len(windows.sizes) < 2:
             by_window: npt.NDArray[np.float64] = token_nats.sum(axis=1, dtype=np.float64)
@@ -148,7 +150,7 @@ class Scorer:
 
 def text_batches(session: Session, windows: ScoringWindows) -> ScoringBatches:
     """Windows of a text in batches of the cell's size, with the work that scoring them is."""
-    batches = split_windows(windows.inputs, windows.targets, session.config.batch_size)
+    batches = split_windows(windows.inputs, windows.targets, session.config.batch_size, windows.lengths)
     size = TextSize(windows.text_bytes, windows.text_words)
     return ScoringBatches(batches, scoring_work(session, batches, size, list(windows.lengths)), size)
 

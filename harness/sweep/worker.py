@@ -195,6 +195,13 @@ def _lost(cell: Cell, command: str, status: Status, reason: str, started: Any, l
     return record
 
 
+def lost_elsewhere(cell: Cell, command: str, reason: str) -> Record:
+    """The record of a cell whose job, on whatever machine, left none."""
+    from harness.runner.outcome import Started
+
+    return _lost(cell, command, "failed", reason, Started.now(), None)
+
+
 def _work(sender: Connection[Any, Any], cell: Cell, command: str, since: datetime) -> None:
     """Body of the child process."""
     heed_termination()

@@ -278,3 +278,62 @@ def test_a_chat_template_is_the_models_own(cache_dir, monkeypatch):
     text = own.decode(ids)
     assert text.endswith("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")
     assert wrap_tokenizer(own, model.network.model).chat("Hello") == ids
+
+
+def test_an_answer_is_what_a_question_gets_however_many_choices_were_read(answering, tmp_path):
+    rows = [{"question": f"What is {n}?", "choices": ["a", "b", "c"], "right": 0} for n in range(4)]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    record = run([*answering, "task=question-answering", "data=examples", f"data.path={tmp_path}/q.jsonl"])
+    assert record.status == "ok", record.reason
+    answers = record.summary["answers"]
+    assert (answers["answers"], answers["requests"]) == (4, 12)
+    assert answers["joules_per_answer"] == pytest.approx(answers["total_energy_j"] / 4)
+    assert "warmup" not in record.summary["phases"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "program"),
+    [
+        ("    return 1", "def f():\n    return 1"),
+        (
+            "Here it is:\n```python\ndef f():\n    return 1\n```\nDone.",
+            "def f():\n    pass\n\ndef f():\n    return 1\n",
+        ),
+        ("```\ndef f():\n    return 1", "def f():\n    pass\n\ndef f():\n    return 1"),
+    ],
+)
+def test_a_program_in_a_fence_is_one_by_itself(answer, program):
+    from harness.applications.code_generation import whole_program
+
+    assert whole_program("def f():\n", answer) == program
+
+
+def test_examples_of_the_hub(monkeypatch):
+    """Columns by name, also inside others; what is not there is named with what is."""
+    import datasets
+
+    from harness.data import hub
+    from harness.data.examples import hub_examples
+
+    rows = {"id": ["1"], "question": ["Who?"], "answers": [{"text": ["me", "I"], "start": [0, 1]}]}
+    loaded = datasets.DatasetDict({"validation": datasets.Dataset.from_dict(rows)})
+    monkeypatch.setattr(hub, "load_dataset_by_id", lambda *_: (loaded, "abc"))
+
+    def config(*more):
+        return compose_cell(["task=question-answering", "data=squad", *more]).config.data
+
+    columns = ["data.columns={question: question, answers: answers.text}"]
+    found = hub_examples(config("data.split=validation", *columns))
+    assert found.examples == ({"question": "Who?", "answers": ["me", "I"]},)
+    assert found.provenance["revision"] == "abc"
+    with pytest.raises(UserError, match="no such split"):
+        hub_examples(config("data.split=train", *columns))
+    with pytest.raises(UserError, match="has no column answers.best"):
+        hub_examples(config("data.split=validation", "data.columns={question: question, answers: answers.best}"))
+
+
+def test_a_reference_longer_than_the_model_reads_is_named(answering, tmp_path):
+    rows = [{"question": "Q?", "choices": ["a", "b" * 3000], "right": 0}]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match="a continuation of 300[01] tokens is more than the"):
+        run([*answering, "task=question-answering", "data=examples", f"data.path={tmp_path}/q.jsonl"])

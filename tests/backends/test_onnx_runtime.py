@@ -105,3 +105,22 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setattr("harness.backends.checks.find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(UserError, match=r"onnxscript is not installed(.|\n)*joulebench\[onnxruntime\]"):
         check_onnxruntime(compose_cell(["backend=onnxruntime"]).config.backend)
+
+
+@pytest.mark.slow
+def test_pruned_weights_are_pruned_in_the_graph_too(tiny, tmp_path, llama):  # noqa: F811
+    """GPT-2's transposed layers are what would be missed: perplexity is that of the pruned model in PyTorch."""
+    from transformers import AutoTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    shape = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.5)
+    GPT2LMHeadModel(shape).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    overrides = [*local(tiny, tmp_path / "gpt2"), "compression=magnitude", "compression.sparsity=0.5"]
+    whole = score(local(tiny, tmp_path / "gpt2")).quality["cross_entropy_nats"]
+    eager, graph = (
+        score([*overrides, f"backend={name}"]).quality["cross_entropy_nats"] for name in ("eager", "onnxruntime")
+    )
+    assert graph == pytest.approx(eager, rel=1e-5)
+    assert abs(eager - whole) > 1e-3

@@ -149,3 +149,28 @@ def test_the_run_id_is_readable_and_ends_in_the_fingerprint():
 
 def test_options_come_from_this_checkout():
     assert Path(config_dir(), "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=demo"],
+        ["experiment=precision_quality"],
+        ["experiment=training_batch_size"],
+        ["task=train", "model=gpt-nano,gpt-micro", "task.optimizer.learning_rate=1e-3,0.01", "seed=range(0,3)"],
+        ["task=generate", "task.prompt='a, b','c'", "task.sampling.top_p=null,0.5"],
+        ["task=train", "model=gpt-nano", "task.freeze=[],[blocks.0]"],
+        ["task=lm-eval", "task.tasks=[arc_easy,hellaswag]", "batch_size=1,2"],
+        ["hardware=h200", "hardware.peak_flops.float32=1e12,2e12", "precision=bf16"],
+        ["hydra/launcher=basic", "batch_size=1,2"],
+        ["+hardware.peak_flops.int8=1e12", "batch_size=1,2"],
+    ],
+)
+def test_single_values_set_in_copies_give_what_hydra_composes(overrides, monkeypatch):
+    from harness.config import compose
+
+    fast = compose_grid(overrides)
+    monkeypatch.setattr(compose._Composer, "_with_values", staticmethod(lambda base, values: None))
+    slow = compose_grid(overrides)
+    assert [cell.config for cell in fast] == [cell.config for cell in slow]
+    assert [cell.overrides for cell in fast] == [cell.overrides for cell in slow]

@@ -154,3 +154,26 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path, content, message):
 
 def test_bytes_come_back():
     assert BYTES.decode(BYTES.encode(["naïve, 日本"])) == ["naïve, 日本"]
+
+
+def test_separate_documents_see_nothing_of_each_other():
+    """By hand: 'abc' and 'defgh' in windows of 4, each after its own separator (256)."""
+    from harness.data.tokens import separate_windows
+
+    windows = separate_windows(["abc", "", "defgh"], BYTES, context=4, stride=4)
+    a, d = ord("a"), ord("d")
+    assert windows.inputs.tolist() == [[256, a, a + 1, 256], [256, d, d + 1, d + 2], [d + 3, 256, 256, 256]]
+    assert windows.targets.tolist() == [
+        [a, a + 1, a + 2, IGNORED], [d, d + 1, d + 2, d + 3], [d + 4, IGNORED, IGNORED, IGNORED],
+    ]  # fmt: skip
+    assert windows.documents[[0, 1, 2], 0].tolist() == [0, 2, 2]
+    assert windows.lengths.tolist() == [3, 4, 1]
+    assert (windows.text_bytes, windows.text_words) == (8, 3)  # re.split finds an empty word in an empty text
+
+
+def test_each_target_knows_its_document_where_documents_share_windows():
+    windows = scoring_windows(["ab", "cde"], BYTES, context=4, stride=4)
+    scored = windows.targets != IGNORED
+    assert windows.targets[scored].tolist() == [ord(letter) for letter in "abcde"]
+    assert windows.documents[scored].tolist() == [0, 0, 1, 1, 1]
+    assert windows.sizes.tolist() == [[2, 1], [3, 1]]

@@ -215,3 +215,20 @@ def test_what_is_off_is_no_part_of_a_cell():
 def test_what_cannot_be_done_is_unsupported(tiny, more, message):
     with pytest.raises(Unsupported, match=message):
         run([*tiny, *more])
+
+
+def test_a_layer_as_wide_as_a_table_of_positions_is_an_inner_layer():
+    """GPT-2 medium's width is its context length: only the output layer may be left out."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from harness.models.compress import linear_instead_of_conv1d
+
+    network = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, n_positions=32))
+    linear_instead_of_conv1d(network)
+    names = set(inner_layers(network))
+    assert len(names) == 2 * 4
+    assert "lm_head" not in names
+    own = compose_cell(["model=gpt-nano", "model.n_embd=32", "model.n_head=2", "model.context_length=32"]).config.model
+    from harness.models.gpt import GPT
+
+    assert len(inner_layers(GPT(own, 40))) == 4 * own.n_layer

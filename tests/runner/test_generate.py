@@ -184,3 +184,123 @@ def test_decode_windows_hold_no_prefill(generating, monkeypatch):
     assert phases["prefill"]["duration_s"] / phases["prefill"]["iterations"] > 0.05
     assert phases["decode"]["duration_s"] / phases["decode"]["iterations"] < 0.02
     assert torch.is_grad_enabled()
+
+
+def test_prefill_and_decode_energy_add_up_to_the_requests_within_their_intervals(generating, rapl, monkeypatch):
+    """Simulated counters at a constant power, and a clock that only the model's work moves."""
+    from harness.models.gpt import GPT
+    from tests.simulate import Load, VirtualClock, drive_rapl
+
+    clock = VirtualClock.install(monkeypatch)
+    drive_rapl(
+        rapl,
+        clock,
+        {"package-0": Load([(0.0, 100.0)]), "package-1": Load([(0.0, 20.0)]), "dram": Load([(0.0, 5.0)])},
+        monkeypatch,
+    )
+    prefill, step = GPT.prefill, GPT.step
+    monkeypatch.setattr(GPT, "prefill", lambda *given: (clock.advance(0.05), prefill(*given))[1])
+    monkeypatch.setattr(GPT, "step", lambda *given: (clock.advance(0.01), step(*given))[1])
+    grid = [o for o in generating if not o.startswith("energy")]
+    record = run([*grid, "energy=counters", "task.score=false", "task.requests=4", "protocol.window_s=3.0"])
+    assert record.status == "ok", record.reason
+    phases = record.summary["phases"]
+    for phase in phases.values():
+        assert phase["energy_method"] == "measured_counter"
+    # 125 W; a batch of 4 takes 0.05 s to read and 4 further steps of 0.01 s.
+    assert phases["prefill"]["joules_per_sample"] == pytest.approx(125 * 0.05 / 4, rel=0.02)
+    assert phases["decode"]["joules_per_token"] == pytest.approx(125 * 0.01 / 4, rel=0.02)
+    assert phases["request"]["joules_per_sample"] == pytest.approx(125 * 0.09 / 4, rel=0.02)
+    parts = [phases["prefill"]["joules_per_sample"] + 4 * phases["decode"]["joules_per_token"] * side for side in (1,)]
+    half = sum(phases[name]["joules_per_token_relative_half_width"] for name in ("prefill", "decode", "request"))
+    assert parts[0] == pytest.approx(phases["request"]["joules_per_sample"], rel=half)
+
+
+def test_utilisation_of_decoding_by_hand(generating):
+    """Weights once a step, and keys and values so far, over the bandwidth; FLOPs of each token over the peak."""
+    hardware = [
+        "hardware.memory_bandwidth_bytes_per_s=1e12",
+        "hardware.cache_bytes=1",
+        "hardware.peak_flops.float32=1e13",
+    ]
+    record = run([*generating, "task.score=false", "task.requests=4", *hardware])
+    decode, config = record.summary["phases"]["decode"], compose_cell(generating).config.model
+    weights = record.model["weight_bytes"] - config.context_length * config.n_embd * 4  # without the positions' table
+    position = 2 * config.n_layer * config.n_embd * 4
+    kept = 4 * sum(8 + step for step in range(1, 5)) * position  # 4 sequences, 4 steps after 8 tokens
+    rounds = decode["iterations"] / 4
+    assert decode["mbu"] == pytest.approx(rounds * (4 * weights + kept) / decode["duration_s"] / 1e12)
+    assert decode["mfu"] == pytest.approx(decode["flops"] / decode["duration_s"] / 1e13)
+    per_token = [2 * weights / 4 + 4 * config.n_layer * config.n_embd * (8 + step) for step in range(1, 5)]
+    assert decode["flops"] == pytest.approx(rounds * 4 * sum(per_token))
+    assert record.summary["generation"]["kv_cache_bytes"] == 4 * (8 + 5) * position
+
+
+def test_the_end_of_text_ends_a_kept_text_and_no_measurement(generating, monkeypatch):
+    """A model that always says the end of text, from its second token on."""
+    from harness.models.gpt import GPT
+
+    step = GPT.step
+
+    def ending(self, tokens, cache):
+        logits = step(self, tokens, cache)
+        return torch.where(torch.arange(logits.shape[1]) == 256, 1e9, logits)
+
+    monkeypatch.setattr(GPT, "step", ending)
+    overrides = [*generating, "task.score=false"]
+    run(overrides)
+    texts, windows, requests = files(overrides)
+    assert {text["tokens"] for text in texts} == {1}
+    decode = windows[(windows["phase"] == "decode") & windows["repeat"].notna()]
+    assert (decode["tokens"] == 4 * decode["iterations"]).all()
+    assert requests["inter_token_latencies_s"].map(len).eq(4).all()
+
+
+@pytest.mark.parametrize("where", ["prefill", "step"])
+def test_no_memory_while_generating_is_oom(generating, monkeypatch, where):
+    from harness.models.gpt import GPT
+
+    def full(*given):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+
+    monkeypatch.setattr(GPT, where, full)
+    record = run([*generating, "task.score=false"])
+    assert record.status == "oom"
+    assert "can't allocate memory" in record.reason
+
+
+def test_a_trained_checkpoint_generates(train_tiny, generating, tmp_path):
+    run([*train_tiny, "task.save_checkpoint=true"])
+    kept = [o for o in generating if not o.startswith(("model", "tokenizer"))]
+    record = run([*kept, "model=checkpoint", f"model.path={tmp_path}/results/adhoc/train-*"])
+    assert record.status == "ok", record.reason
+    assert "checkpoint of run train-" in record.model["source"]
+    assert record.quality["perplexity"] < 200
+
+
+def test_a_separator_of_lines_that_is_none_stays_in_its_text(tmp_path, capsys):
+    from harness.commands.display import print_generations
+
+    (tmp_path / "generations.jsonl").write_text(
+        json.dumps({"prompt": "a\u2028b", "output": "c\u0085d"}, ensure_ascii=False) + "\n"
+    )
+    print_generations(tmp_path)
+    assert "c\u0085d" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "expected"),
+    [
+        (" a\nb", ("\n",), " a"),
+        ("\n\n a\nb", ("\n",), "\n\n a"),  # an empty line before the answer ends nothing
+        ("\nclass X", ("\nclass",), ""),
+        ("a b", ("\n",), "a b"),
+        ("\n\n", ("\n",), "\n\n"),
+        ("a;b\nc", ("\n", ";"), "a"),
+    ],
+)
+def test_where_a_text_stops(text, stops, expected):
+    from harness.runner.answering import until_stop
+
+    assert until_stop(text, stops, lenient=True) == expected
+    assert until_stop("\n a\nb", ("\n",)) == ""  # as lm-eval has it

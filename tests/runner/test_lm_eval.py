@@ -191,3 +191,54 @@ def test_our_own_models_answer_too(tiny, tasks):
     assert record.status == "ok", record.reason
     assert 0 <= record.quality["accuracy"] <= 1
     assert torch.is_grad_enabled()
+
+
+def test_of_several_filters_the_first_counts():
+    rows = [{"exact_match": 1.0, "filter": "strict"}, {"exact_match": 1.0, "filter": "flexible"},
+            {"exact_match": 0.0, "filter": "strict"}, {"exact_match": 1.0, "filter": "flexible"}]  # fmt: skip
+    assert right_answers({"task": rows}) == {"task": [1.0, 0.0]}
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_lm_eval_where_the_tokenizer_puts_a_token_before_every_text(tiny, llama, tasks, tmp_path):  # noqa: F811
+    from tokenizers.processors import TemplateProcessing
+
+    folder = tmp_path / "with-bos"
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    end = tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", end)]
+    )
+    tokenizer.save_pretrained(folder)
+    AutoModelForCausalLM.from_pretrained(llama).save_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder)("a")["input_ids"][0] == end
+    for name, metric in (("follows", "acc,none"), ("texts", "word_perplexity,none")):
+        expected = lm_evals_own(folder, tasks, name)["results"][name][metric]
+        record = run(cell(tiny, folder, tasks, name))
+        assert record.status == "ok", record.reason
+        assert record.quality["lm_eval"][name]["metrics"][metric] == pytest.approx(expected, rel=1e-4), name
+
+
+def test_few_shot_examples_are_asked_for_and_recorded(tiny, llama, tasks):  # noqa: F811
+    shots = (tasks / "choice.yaml").read_text().replace("test_split: test", "test_split: test\nfewshot_split: test")
+    (tasks / "choice.yaml").write_text(shots)
+    record = run(cell(tiny, llama, tasks, "follows", "task.num_fewshot=2", "task.limit=4"))
+    assert record.status == "ok", record.reason
+    assert record.quality["lm_eval"]["follows"]["num_fewshot"] == 2
+    assert record.quality["lm_eval"]["follows"]["questions"] == 4
+
+
+def test_a_task_of_lm_evals_own_whose_data_is_out_of_reach_is_bad_input(tiny, llama, tasks, monkeypatch):  # noqa: F811
+    import datasets.config
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="their data cannot be had"):
+        run(cell(tiny, llama, tasks, "arc_easy"))
+
+
+def test_warming_up_is_no_part_of_what_was_asked(tiny, llama, tasks):  # noqa: F811
+    record = run(cell(tiny, llama, tasks, "follows"))
+    assert record.summary["all_windows"]["warmup"]["duration_s"] > 0
+    assert "warmup" not in record.summary["phases"]

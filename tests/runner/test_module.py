@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -86,7 +87,7 @@ def batches_of(count=5, context=4, batch_size=2):
     inputs = torch.arange(count * context).view(count, context)
     targets = inputs + 1
     targets[-1, 2:] = IGNORED
-    batches = split_windows(inputs.numpy(), targets.numpy(), batch_size)
+    batches = split_windows(inputs.numpy(), targets.numpy(), batch_size, np.full(len(inputs), inputs.shape[1]))
     work = [
         Work(iterations=1, samples=len(t), tokens=int((t != IGNORED).sum()), flops=10.0 * len(t)) for _, t in batches
     ]

@@ -189,3 +189,31 @@ def test_quantisation_widens_the_interval():
     assert phase["joules_per_token_random"] == 0.0
     assert phase["joules_per_token_quantisation"] == pytest.approx(1.96 * (0.5 * 2) / 40)  # sqrt(4) x 0.5 J of 40 J
     assert phase["joules_per_token_relative_half_width"] == pytest.approx(1.96 / 40)
+
+
+def test_phases_take_turns_and_each_stops_when_it_is_known():
+    """The steady one stops after three rounds; the other goes on to the limit."""
+    from harness.runner.repeats import repeat_in_turn
+
+    order, joules = [], iter(range(1, 100))
+
+    def measure(name, of):
+        def do(repeat):
+            order.append((name, repeat))
+            return window(of())
+
+        return do
+
+    phases = {"steady": measure("steady", lambda: 10.0), "wild": measure("wild", lambda: float(next(joules)))}
+    reasons = repeat_in_turn(protocol(max_repeats=5), phases)
+    assert order == [
+        ("steady", 1),
+        ("wild", 1),
+        ("steady", 2),
+        ("wild", 2),
+        ("steady", 3),
+        ("wild", 3),
+        ("wild", 4),
+        ("wild", 5),
+    ]
+    assert reasons == {"steady": "half-width 0.00% is within 5.00%", "wild": "limit of 5 repeats"}

@@ -1,0 +1,74 @@
+"""`joulebench verify`: runs a recorded cell again, from its record alone, and says what was reproduced."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.commands.compare import print_environments, print_findings
+from harness.commands.display import LiveProgress
+from harness.config.compose import Cell, load_config
+from harness.config.fingerprint import fingerprint
+from harness.config.recorded import upgraded
+from harness.config.schema import Config, Paths
+from harness.errors import UserError
+from harness.record.record import FILE_NAME, read_record
+from harness.runner.folders import run_folder
+from harness.runner.limits import heed_termination
+from harness.runner.preflight import check_cells
+from harness.sweep.compare import compare_runs
+from harness.sweep.loop import run_cells
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the cell of a record again; 0 if every figure was reproduced, 1 if not."""
+    folder = Path(options.record)
+    folder = folder.parent if folder.name == FILE_NAME else folder
+    record = _record(folder)
+    with tempfile.TemporaryDirectory(prefix="joulebench-verify-") as temporary:
+        results = Path(options.keep) if options.keep else Path(temporary)
+        config = recorded_config(record, results)
+        if fingerprint(config) != record["fingerprint"]:
+            print("note: this version resolves the configuration to another fingerprint than the record's")
+        check_cells([Cell(config, tuple(record["overrides"]))])
+        heed_termination()
+        cell = Cell(replace(config, rerun="all"), tuple(record["overrides"]))
+        with LiveProgress(1) as progress:
+            run_cells([cell], shlex.join(["joulebench", *sys.argv[1:]]), progress)
+        again = run_folder(cell.config)
+        print_environments(folder, again)
+        findings = compare_runs(folder, again)
+    print_findings(findings)
+    reproduced = all(finding.verdict != "differ" for finding in findings)
+    print(
+        "reproduced"
+        if reproduced
+        else "not reproduced: " + ", ".join(f.metric for f in findings if f.verdict == "differ")
+    )
+    return 0 if reproduced else 1
+
+
+def recorded_config(record: Mapping[str, Any], results: Path) -> Config:
+    """The configuration of a record, with results elsewhere.
+
+    Raises:
+        UserError: If this version does not know it any more.
+    """
+    config = load_config(upgraded(record["config"]))
+    return replace(config, paths=Paths(results_dir=str(results), cache_dir=config.paths.cache_dir))
+
+
+def _record(folder: Path) -> Mapping[str, Any]:
+    try:
+        record = read_record(folder)
+    except ValueError as error:
+        raise UserError(f"{folder}: its record cannot be read: {error}") from error
+    if record is None:
+        raise UserError(f"{folder}: no record in it", remedy="give a run's folder, or its record.json")
+    return record

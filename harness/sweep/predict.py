@@ -1,0 +1,83 @@
+"""What a cell will take, from cells that are finished: time and energy, each with an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.stats.intervals import Interval
+
+# Axes that must agree in any case, and then those by which the nearest finished cells are found: all of them first.
+SAME = ("task", "hardware", "device_name", "protocol")
+LADDER = (
+    ("model", "precision", "batch_size", "data", "compression", "backend"),
+    ("model", "precision", "batch_size"),
+    ("model", "precision"),
+    ("model",),
+    (),
+)
+# Of a prediction from fewer than three finished cells: a factor of three either way.
+UNKNOWN_SIGMA = math.log(3) / 1.96
+
+Axes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Logarithms of the finished cells that agree in some axes."""
+
+    sum: float = 0.0
+    count: int = 0
+
+    def with_one(self, value: float) -> _Group:
+        return _Group(self.sum + value, self.count + 1)
+
+    def without(self, value: float) -> _Group:
+        return _Group(self.sum - value, self.count - 1)
+
+
+class Predictor:
+    """Geometric means over the nearest finished cells; the interval is how far such a mean was from each of those.
+
+    Args:
+        finished: Axes of finished cells, with what each took.
+    """
+
+    def __init__(self, finished: Iterable[tuple[Axes, float]]) -> None:
+        pairs = [(axes, math.log(value)) for axes, value in finished if value > 0]
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+        for axes, value in pairs:
+            for key in _keys(axes):
+                self._groups[key] = self._groups.get(key, _Group()).with_one(value)
+        self._sigma = self._scatter(pairs)
+
+    def _scatter(self, pairs: Sequence[tuple[Axes, float]]) -> float:
+        """Standard deviation of what each finished cell would have been predicted by the others, in logarithms."""
+        errors = []
+        for axes, value in pairs:
+            others = (self._groups[key].without(value) for key in _keys(axes))
+            nearest = next((group for group in others if group.count), None)
+            if nearest is not None:
+                errors.append(value - nearest.sum / nearest.count)
+        return float(np.sqrt(np.mean(np.square(errors)))) if len(errors) >= 3 else UNKNOWN_SIGMA
+
+    def predict(self, axes: Axes) -> Interval | None:
+        """What a cell with these axes will take (95 %); None where nothing like it is finished."""
+        group = next((self._groups[key] for key in _keys(axes) if key in self._groups), None)
+        if group is None:
+            return None
+        mean, half = group.sum / group.count, 1.96 * self._sigma * math.sqrt(1 + 1 / group.count)
+        return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def _keys(axes: Axes) -> list[tuple[Any, ...]]:
+    """What a cell agrees in with others, from all axes to none; axes that an older record lacks are their defaults."""
+    defaults = {"compression": "none", "backend": "eager"}
+    same = tuple(axes.get(name) for name in SAME)
+    return [
+        (rung, same, tuple(axes.get(name, defaults.get(name)) for name in names)) for rung, names in enumerate(LADDER)
+    ]
