@@ -12,13 +12,15 @@ The data flows one way, and every box is a folder or a file of this package:
 * `models`, `data`: what an option names, loaded behind two small interfaces, `LoadedModel` and `TextSource`.
 * `objectives`: what a model learns and is scored by: the next token, masked tokens, translations.
 * `applications`: what language models serve: questions to a model, and grades of its answers.
+* `backends`: engines that run a model behind one interface: PyTorch eager and compiled, ONNX Runtime, llama.cpp.
 * `runner`: one run is `runner/run.py`; `score.py` and `train.py` are its tasks, on a Lightning Trainer; `generate.py`
   and `lm_eval_task.py` answer prompts.
 * `energy`: sources of energy figures behind one protocol, and the meter that puts windows around work.
 * `metrics`, `stats`: pure functions; `metrics/registry.py` names every column.
 * `record`: what a run leaves on disk.
+* `sweep`: many runs: which are done, each in a process of its own, on other machines, compared and merged.
 * `report`: tables and figures from what is on disk; it never imports torch.
-* `commands`: `joulebench run`, `sweep`, `report`, `doctor`.
+* `commands`: `joulebench run`, `sweep`, `plan`, `report`, `verify`, `compare`, `merge`, `doctor`.
 
 Running never plots, and reporting never runs.
 """

@@ -12,6 +12,8 @@ from pathlib import Path
 from harness.commands.display import LiveProgress, print_config, print_records
 from harness.config.compose import Cell, compose_grid, launcher_of
 from harness.config.fingerprint import run_id
+from harness.config.schema import Config
+from harness.errors import UserError
 from harness.record.record import Record
 from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
@@ -27,9 +29,10 @@ def main(options: argparse.Namespace) -> int:
             print(f"# {run_id(cell.config)}: {' '.join(cell.overrides)}")
         print_config(cells[0].config)
         return 0
+    _check_order(cells[0].config)
     found = look_up(cells)
-    pending = in_order([one.cell for one in found if one.state == "pending"])
-    check_cells(pending)
+    pending = in_order([one for one in found if one.state == "pending"])
+    check_cells([one.cell for one in pending])
     print(headline(found), flush=True)
     heed_termination()
     command = shlex.join(["joulebench", *sys.argv[1:]])
@@ -42,13 +45,21 @@ def main(options: argparse.Namespace) -> int:
     return 1 if failed or left else 0
 
 
-def _run(cells: Sequence[Cell], command: str, overrides: Sequence[str], progress: LiveProgress) -> list[Record]:
+def _check_order(config: Config) -> None:
+    if config.order == "interleaved" and (config.time_limit_s is not None or config.isolation == "inline"):
+        raise UserError(
+            "order=interleaved: cells wait for each other, each in a process of its own",
+            remedy="leave out time_limit_s and isolation=inline",
+        )
+
+
+def _run(found: Sequence[Found], command: str, overrides: Sequence[str], progress: LiveProgress) -> list[Record]:
     """Here, one cell after the other, or through the launcher that the overrides choose."""
-    if launcher_of(overrides) == "basic" or not cells:
-        return run_cells(cells, command, progress)
+    if launcher_of(overrides) == "basic" or not found:
+        return run_cells(found, command, progress)
     from harness.sweep.launch import launch_cells
 
-    return launch_cells(cells, command, overrides, progress)
+    return launch_cells(found, command, overrides, progress)
 
 
 def headline(found: Sequence[Found]) -> str:
@@ -60,11 +71,12 @@ def headline(found: Sequence[Found]) -> str:
     return "\n".join([line, *environment_notes(found)])
 
 
-def in_order(cells: list[Cell]) -> list[Cell]:
+def in_order(found: list[Found]) -> list[Found]:
     """As given, or shuffled by the seed where that is asked for, so that drift does not follow an axis."""
-    if cells and (cells[0].config.order == "shuffled" or cells[0].config.protocol.shuffle_cells):
-        random.Random(cells[0].config.seed).shuffle(cells)
-    return cells
+    config = found[0].cell.config if found else None
+    if config is not None and (config.order == "shuffled" or config.protocol.shuffle_cells):
+        random.Random(config.seed).shuffle(found)
+    return found
 
 
 def print_summary(cell: Cell, left: int, failed: Sequence[Record], overrides: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from harness.record.record import FILE_NAME, read_record
 from harness.runner.folders import run_folder
 from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
+from harness.sweep.cells import Found
 from harness.sweep.compare import compare_runs
 from harness.sweep.loop import run_cells
 
@@ -40,7 +41,7 @@ def main(options: argparse.Namespace) -> int:
         heed_termination()
         cell = Cell(replace(config, rerun="all"), tuple(record["overrides"]))
         with LiveProgress(1) as progress:
-            run_cells([cell], shlex.join(["joulebench", *sys.argv[1:]]), progress)
+            run_cells([Found(cell, "pending", "verify")], shlex.join(["joulebench", *sys.argv[1:]]), progress)
         again = run_folder(cell.config)
         print_environments(folder, again)
         findings = compare_runs(folder, again)

@@ -50,7 +50,7 @@ class Config:
     batch_size: Count
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     isolation: Literal["process", "inline"]
-    order: Literal["given", "shuffled"]
+    order: Literal["given", "shuffled", "interleaved"]
     retry: Literal["failed", "none"]
     rerun: Literal["none", "all"]
     environment: Literal["keep", "rerun"]

@@ -335,6 +335,7 @@ METRICS = (
     Metric("peak_memory_allocated_bytes", "summary.peak_memory_allocated_bytes", "Peak device memory", "Largest CUDA memory in tensors.", unit="GB", scale=1e-9),
     Metric("peak_rss_bytes", "summary.peak_rss_bytes", "Peak memory", "Largest resident memory of the run's process.", _ENERGY, "GB", 1e-9),
     Metric("duration_s", "duration_s", "Duration", "Seconds of the whole run.", unit="s"),
+    Metric("run_energy_j", "summary.run.total_energy_j", "Energy of the run", "Of the whole run, loading and warm-up included, also of one that failed; of one that was killed, what its last report said.", unit="J"),
     Metric("fingerprint", "fingerprint", "Fingerprint", "Identity of the cell."),
     Metric("environment_fingerprint", "environment_fingerprint", "Environment", "Identity of machine and software."),
     Metric("started_at", "started_at", "Started", "UTC."),

@@ -29,7 +29,7 @@ def load(config: GGUFConfig, source: TextSource, cache_dir: Path, dtype: torch.d
     Raises:
         UserError: If there is no such file or package, or the library cannot read it.
     """
-    folder, digest = _dequantised(config, cache_dir)
+    folder, digest = dequantised(config, cache_dir)
     loaded = causal_model(*read_model(AutoModelForCausalLM, str(folder), dtype, remote_code=False))
     return _with_origin(loaded, config, digest)
 
@@ -40,7 +40,7 @@ def describe_gguf(config: GGUFConfig, cache_dir: Path) -> LoadedModel:
     Raises:
         UserError: As `load`.
     """
-    folder, digest = _dequantised(config, cache_dir)
+    folder, digest = dequantised(config, cache_dir)
     with torch.device("meta"):
         model, tokenizer = read_model(
             AutoModelForCausalLM, str(folder), torch.float32, remote_code=False, trained=False
@@ -59,7 +59,7 @@ def source_file(config: GGUFConfig) -> Path:
     return package_file(config.package, config.file, config.requirement)
 
 
-def _dequantised(config: GGUFConfig, cache_dir: Path) -> tuple[Path, str]:
+def dequantised(config: GGUFConfig, cache_dir: Path) -> tuple[Path, str]:
     """The model in Hugging Face's format, from the cache where its like was made before; and the file's hash."""
     file = source_file(config)
     digest = file_hash([file])

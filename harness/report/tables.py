@@ -112,7 +112,7 @@ def _caption(name: TableName, collected: Collected) -> str:
     missing = len(collected.runs) - len(ok)
     sentences = [
         protocol_sentence(ok),
-        "Intervals of perplexity: 95 % bootstrap over windows of the text."
+        "Intervals of perplexity: 95 % bootstrap over the documents of the text, or the windows of a single one."
         if name == "quality"
         else energy_sentence(ok, collected.records),
         f"{missing} run(s) without a result are in runs.csv." if missing else "",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from harness.config.platform import ProtocolConfig
 from harness.energy.meter import Window
 from harness.metrics.efficiency import ratio
+from harness.runner.turns import between_repeats
 from harness.stats.intervals import mean_interval
 
 
@@ -31,6 +32,7 @@ def repeat_in_turn(protocol: ProtocolConfig, measures: Mapping[str, Callable[[in
     reasons: dict[str, str] = {}
     for repeat in range(1, protocol.max_repeats + 1):
         for name in [name for name in measures if name not in reasons]:
+            between_repeats()
             windows[name].append(measures[name](repeat))
             elapsed = (time.perf_counter() - started) / len(measures)
             if reason := _why_stop(protocol, windows[name], elapsed):

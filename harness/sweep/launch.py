@@ -22,16 +22,17 @@ from omegaconf import DictConfig
 from harness.config.compose import Cell, hydra_session, load_config, resolved_config
 from harness.config.platform import ClusterConfig, HardwareConfig
 from harness.errors import UserError, first_line
-from harness.record.record import Record, record_from
+from harness.record.record import Record, read_record, record_from
 from harness.runner.folders import run_folder
+from harness.sweep.cells import Found
 from harness.sweep.loop import Watcher
-from harness.sweep.worker import lost_elsewhere
+from harness.sweep.worker import identity_of, lost_elsewhere
 
 # Hydra's own launcher: cells one after the other, which is what a sweep does by itself.
 HERE = "basic"
 
 
-def launch_cells(cells: Sequence[Cell], command: str, overrides: Sequence[str], watcher: Watcher) -> list[Record]:
+def launch_cells(found: Sequence[Found], command: str, overrides: Sequence[str], watcher: Watcher) -> list[Record]:
     """Run cells through the launcher that `overrides` choose, and wait for all of them.
 
     Cells of unlike hardware are launched one kind after the other, each with what its option asks the cluster for.
@@ -39,17 +40,17 @@ def launch_cells(cells: Sequence[Cell], command: str, overrides: Sequence[str], 
     Raises:
         UserError: If the launcher cannot start.
     """
-    kinds: dict[ClusterConfig, list[Cell]] = {}
-    for cell in cells:
-        kinds.setdefault(asked_for(cell.config.hardware), []).append(cell)
+    kinds: dict[ClusterConfig, list[Found]] = {}
+    for one in found:
+        kinds.setdefault(asked_for(one.cell.config.hardware), []).append(one)
     records: list[Record] = []
     for cluster, alike in kinds.items():
-        folder = _folder(alike[0])
+        folder = _folder(alike[0].cell)
         files = _write_cells(alike, command, folder)
         trouble = _launch(files, folder, cluster, overrides)
-        came_back = [_record(cell, command, trouble) for cell in alike]
-        for cell, record in zip(alike, came_back, strict=True):
-            watcher.start_cell(cell.config)
+        came_back = [_record(one, command, trouble) for one in alike]
+        for one, record in zip(alike, came_back, strict=True):
+            watcher.start_cell(one.cell.config)
             watcher.finish_cell(record)
         if all(record.status == "ok" for record in came_back):
             shutil.rmtree(folder, ignore_errors=True)
@@ -73,13 +74,15 @@ def _folder(cell: Cell) -> Path:
     return folder
 
 
-def _write_cells(cells: Sequence[Cell], command: str, folder: Path) -> list[Path]:
+def _write_cells(found: Sequence[Found], command: str, folder: Path) -> list[Path]:
     files = []
-    for number, cell in enumerate(cells):
+    for number, one in enumerate(found):
+        cell = one.cell
         config = resolved_config(cell.config)
         config["paths"]["results_dir"] = str(Path(cell.config.paths.results_dir).absolute())
         file = folder / f"cell-{number}.json"
-        file.write_text(json.dumps({"config": config, "overrides": list(cell.overrides), "command": command}))
+        told = {"config": config, "overrides": list(cell.overrides), "seen": identity_of(one.record)}
+        file.write_text(json.dumps({**told, "command": command}))
         files.append(file)
     return files
 
@@ -134,13 +137,14 @@ def _cluster_overrides(cluster: ClusterConfig, given: Sequence[str]) -> list[str
     ]
 
 
-def _record(cell: Cell, command: str, trouble: str) -> Record:
+def _record(found: Found, command: str, trouble: str) -> Record:
     """What a cell left, or a record that says that it left nothing."""
-    try:
-        return record_from(run_folder(cell.config))
-    except ValueError:
-        reason = f"the job ended without a record; {trouble or 'its log is in .launcher-*'}"
-        return lost_elsewhere(cell, command, reason)
+    folder = run_folder(found.cell.config)
+    before = identity_of(found.record)
+    if identity_of(read_record(folder)) not in (None, before):
+        return record_from(folder)
+    reason = f"the job ended without a record; {trouble or 'its log is in .launcher-*'}"
+    return lost_elsewhere(found.cell, command, reason)
 
 
 def run_one(config: DictConfig) -> str:
@@ -149,5 +153,6 @@ def run_one(config: DictConfig) -> str:
 
     told = json.loads(Path(config.cell_file).read_text(encoding="utf-8"))
     cell = Cell(load_config(told["config"]), tuple(told["overrides"]))
-    answer = Worker().run(cell, told["command"], lambda report: None)
+    seen = tuple(told["seen"]) if told["seen"] else None
+    answer = Worker().run(cell, told["command"], lambda report: None, seen)
     return answer.status if isinstance(answer, Record) else type(answer).__name__

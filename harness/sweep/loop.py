@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,9 +12,9 @@ from harness.record.environment import comparable, current_environment
 from harness.record.record import Record, record_from
 from harness.runner.folders import run_folder
 from harness.runner.progress import Report
-from harness.sweep.cells import find
+from harness.sweep.cells import Found, find
 from harness.sweep.claim import claimed, remove_leftovers, wait_until_free
-from harness.sweep.worker import Answer, Busy, Finished, Worker
+from harness.sweep.worker import Answer, Busy, Finished, Worker, Yielded, identity_of
 
 
 class Watcher(Protocol):
@@ -32,8 +33,8 @@ class Watcher(Protocol):
         """Another sweep runs it."""
 
 
-def run_cells(cells: Sequence[Cell], command: str, watcher: Watcher) -> list[Record]:
-    """Run cells one after the other; those that another sweep runs are looked at again at the end.
+def run_cells(found: Sequence[Found], command: str, watcher: Watcher) -> list[Record]:
+    """Run pending cells one after the other; those that another sweep runs are looked at again at the end.
 
     Raises:
         KeyboardInterrupt: If the user, or a scheduler, stops the sweep.
@@ -41,21 +42,49 @@ def run_cells(cells: Sequence[Cell], command: str, watcher: Watcher) -> list[Rec
     worker = Worker()
     records: list[Record] = []
     postponed: list[Cell] = []
-    for cell in cells:
-        watcher.start_cell(cell.config)
-        answer = _run(worker, cell, command, watcher)
+    if found and found[0].cell.config.order == "interleaved":
+        return _run_in_turn(worker, found, command, watcher)
+    for one in found:
+        watcher.start_cell(one.cell.config)
+        answer = _run(worker, one, command, watcher)
         if isinstance(answer, Busy):
-            watcher.postpone_cell(cell.config)
-            postponed.append(cell)
+            watcher.postpone_cell(one.cell.config)
+            postponed.append(one.cell)
         else:
-            records.append(_finish(cell, answer, watcher))
+            records.append(_finish(one.cell, answer, watcher))
     return records + [_after_the_other(worker, cell, command, watcher) for cell in postponed]
 
 
-def _run(worker: Worker, cell: Cell, command: str, watcher: Watcher) -> Answer:
-    if cell.config.isolation == "inline":
-        return run_inline(cell, command, watcher)
-    return worker.run(cell, command, watcher.report)
+def _run_in_turn(worker: Worker, found: Sequence[Found], command: str, watcher: Watcher) -> list[Record]:
+    """All cells at once, of which one works at a time, from one repeat to the next."""
+    running = deque(
+        worker.start(one.cell, command, watcher.report, identity_of(one.record), takes_turns=True) for one in found
+    )
+    records, postponed = [], []
+    try:
+        while running:
+            watcher.start_cell(running[0].cell.config)
+            answer = running[0].go_on()
+            if isinstance(answer, Yielded):
+                running.rotate(-1)
+                continue
+            cell = running.popleft().cell
+            if isinstance(answer, Busy):
+                watcher.postpone_cell(cell.config)
+                postponed.append(cell)
+            else:
+                records.append(_finish(cell, answer, watcher))
+    except KeyboardInterrupt:
+        for waiting in running:
+            waiting.stop(asked=False)
+        raise
+    return records + [_after_the_other(worker, cell, command, watcher) for cell in postponed]
+
+
+def _run(worker: Worker, found: Found, command: str, watcher: Watcher) -> Answer:
+    if found.cell.config.isolation == "inline":
+        return run_inline(found.cell, command, watcher)
+    return worker.run(found.cell, command, watcher.report, identity_of(found.record))
 
 
 def run_inline(cell: Cell, command: str, watcher: Watcher) -> Record | Busy:
@@ -84,6 +113,6 @@ def _after_the_other(worker: Worker, cell: Cell, command: str, watcher: Watcher)
         found = find(cell, comparable(current_environment()))
         if found.state == "done":
             return _finish(cell, Finished(), watcher)
-        answer = _run(worker, cell, command, watcher)
+        answer = _run(worker, found, command, watcher)
         if not isinstance(answer, Busy):
             return _finish(cell, answer, watcher)

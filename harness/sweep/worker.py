@@ -14,20 +14,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config.compose import Cell
-from harness.errors import Terminated
+from harness.errors import Terminated, UserError
 from harness.record.record import Record, Status, read_record
 from harness.runner.folders import run_folder
 from harness.runner.limits import heed_termination
 from harness.runner.progress import Report, Watch
+from harness.runner.turns import take_turns
 from harness.sweep.cells import DONE
 from harness.sweep.claim import claimed, remove_leftovers
 
@@ -55,7 +55,14 @@ class Died:
     reason: str
 
 
+@dataclass(frozen=True)
+class Yielded:
+    """The cell waits for its next turn, between two repeats."""
+
+
 Answer = Record | Busy | Finished
+Seen = tuple[str, str, float] | None
+"""Status, start and duration of a record."""
 
 
 class Worker:
@@ -64,76 +71,129 @@ class Worker:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["harness.runner.preload"])
-        self._since = datetime.now(UTC)
 
-    def run(self, cell: Cell, command: str, watch: Watch) -> Answer:
+    def run(self, cell: Cell, command: str, watch: Watch, seen: Seen = None) -> Answer:
         """Run a cell; a process that dies without a record leaves one that says how it died.
+
+        Args:
+            cell: What to run.
+            command: The command line, for the record.
+            watch: Told how far the cell has come.
+            seen: The record that it had when it was found pending.
 
         Raises:
             KeyboardInterrupt: If the user, or a scheduler, stops the sweep; the cell's process is ended first.
         """
+        answer = self.start(cell, command, watch, seen).go_on()
+        assert not isinstance(answer, Yielded), "it takes no turns"
+        return answer
+
+    def start(
+        self, cell: Cell, command: str, watch: Watch, seen: Seen = None, takes_turns: bool = False
+    ) -> RunningCell:
+        """Start a cell's process; where cells take turns, it waits for its first one."""
+        receiver, sender = self._context.Pipe(duplex=False)
+        turns, giver = self._context.Pipe(duplex=False) if takes_turns else (None, None)
+        process = self._context.Process(target=_work, args=(sender, cell, command, seen, turns))
+        running = RunningCell(process, receiver, giver, cell, command, watch)
+        for theirs in (sender, turns):
+            if theirs is not None:
+                theirs.close()
+        return running
+
+
+class RunningCell:
+    """A cell's process, seen from its parent.
+
+    Args:
+        process: It is started.
+        receiver: What it tells.
+        giver: Gives it turns, where it takes them.
+        cell, command: What it runs.
+        watch: Told what it reports.
+    """
+
+    def __init__(
+        self,
+        process: BaseProcess,
+        receiver: Connection[Any, Any],
+        giver: Connection[Any, Any] | None,
+        cell: Cell,
+        command: str,
+        watch: Watch,
+    ) -> None:
         from harness.runner.outcome import Started
 
-        started, ooms = Started.now(), kernel_oom_kills()
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(sender, cell, command, self._since))
+        self._started, self._ooms = Started.now(), kernel_oom_kills()
+        self._process, self._receiver, self._giver = process, receiver, giver
+        self.cell, self._command, self._watch = cell, command, watch
+        self._last: Report | None = None
+        self._overdue = False
         process.start()
-        sender.close()
-        heard = _Listener(receiver, watch)
+
+    def go_on(self) -> Answer | Yielded:
+        """Give it a turn, where it takes them, and listen until it has an answer, yields, or is gone.
+
+        Raises:
+            KeyboardInterrupt: If the user, or a scheduler, stops the sweep; its process is ended first.
+        """
         try:
-            answer = heard.answer(cell.config.time_limit_s)
-            if answer is None and heard.overdue:
-                process.kill()
-            process.join()
+            if self._giver is not None:
+                with suppress(OSError):  # It is gone: what it told before is still to be read.
+                    self._giver.send(None)
+            answer = self._listen()
+            if isinstance(answer, Yielded):
+                return answer
+            if answer is None and self._overdue:
+                self._process.kill()
+            self._process.join()
         except KeyboardInterrupt as stopped:
-            _stop(process, asked=not isinstance(stopped, Terminated))
+            self.stop(asked=not isinstance(stopped, Terminated))
             raise
         if isinstance(answer, Record | Busy | Finished):
             return answer
-        status, reason = _cause(process.exitcode, heard, answer, kernel_oom_kills() > ooms, cell.config.time_limit_s)
-        return _lost(cell, command, status, reason, started, heard.last)
+        status, reason = self._cause(answer)
+        return _lost(self.cell, self._command, status, reason, self._started, self._last)
 
-
-class _Listener:
-    """The parent's end of the pipe.
-
-    Args:
-        receiver: The pipe.
-        watch: Told what the cell reports.
-    """
-
-    def __init__(self, receiver: Connection[Any, Any], watch: Watch) -> None:
-        self._receiver = receiver
-        self._watch = watch
-        self.last: Report | None = None
-        self.overdue = False
-
-    def answer(self, time_limit_s: float | None) -> Answer | Died | None:
-        """Pass reports on until the answer comes, the other end is gone, or the time is over."""
-        deadline = None if time_limit_s is None else time.perf_counter() + time_limit_s + GRACE_S
+    def _listen(self) -> Answer | Died | Yielded | None:
+        """Pass reports on until something else comes, the other end is gone, or the time is over."""
+        limit_s = self.cell.config.time_limit_s
+        deadline = None if limit_s is None else self._started.clock_s + limit_s + GRACE_S
         while True:
             left = None if deadline is None else max(0.0, deadline - time.perf_counter())
             if not wait([self._receiver], left):
-                self.overdue = True
+                self._overdue = True
                 return None
             try:
                 message = self._receiver.recv()
             except (EOFError, OSError):
                 return None
             if not isinstance(message, Report):
-                found: Answer | Died = message
+                found: Answer | Died | Yielded = message
                 return found
-            self.last = message
+            self._last = message
             self._watch(message)
 
+    def _cause(self, answer: Died | None) -> tuple[Status, str]:
+        """Status and reason of a process that left no record."""
+        code = self._process.exitcode
+        if self._overdue:
+            limit = self.cell.config.time_limit_s
+            return "timeout", f"the cell did not end within time_limit_s={limit:g} and was killed"
+        if answer is not None:
+            return "failed", answer.reason
+        reason = f"the process {describe_exit(code)} without a record; see run.log"
+        if code == -signal.SIGKILL and kernel_oom_kills() > self._ooms:
+            return "oom", f"{reason}; the kernel killed a process because memory ran out"
+        return "failed", reason
 
-def _stop(process: BaseProcess, asked: bool) -> None:
-    """End a cell's process: it was asked to by the terminal, or is now; killed if it does not."""
-    if not asked and process.pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
-    process.join(timeout=GRACE_S)
-    process.kill()
+    def stop(self, asked: bool) -> None:
+        """End the process: it was asked to by the terminal, or is now; killed if it does not."""
+        if not asked and self._process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGTERM)
+        self._process.join(timeout=GRACE_S)
+        self._process.kill()
 
 
 def describe_exit(code: int | None) -> str:
@@ -150,20 +210,6 @@ def kernel_oom_kills() -> int:
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
-
-
-def _cause(
-    code: int | None, heard: _Listener, answer: Died | None, memory_ran_out: bool, time_limit_s: float | None
-) -> tuple[Status, str]:
-    """Status and reason of a process that left no record."""
-    if heard.overdue:
-        return "timeout", f"the cell did not end within time_limit_s={time_limit_s:g} and was killed"
-    if answer is not None:
-        return "failed", answer.reason
-    reason = f"the process {describe_exit(code)} without a record; see run.log"
-    if code == -signal.SIGKILL and memory_ran_out:
-        return "oom", f"{reason}; the kernel killed a process because memory ran out"
-    return "failed", reason
 
 
 def _lost(cell: Cell, command: str, status: Status, reason: str, started: Any, last: Report | None) -> Record:
@@ -190,7 +236,7 @@ def _lost(cell: Cell, command: str, status: Status, reason: str, started: Any, l
             if free:
                 remove_leftovers(folder)
                 write_run(folder, record, [])
-    except OSError as error:
+    except (OSError, UserError) as error:
         print(f"{folder}: its record could not be written: {error}", file=sys.stderr)
     return record
 
@@ -202,43 +248,58 @@ def lost_elsewhere(cell: Cell, command: str, reason: str) -> Record:
     return _lost(cell, command, "failed", reason, Started.now(), None)
 
 
-def _work(sender: Connection[Any, Any], cell: Cell, command: str, since: datetime) -> None:
+def _work(
+    sender: Connection[Any, Any], cell: Cell, command: str, seen: Seen, turns: Connection[Any, Any] | None
+) -> None:
     """Body of the child process."""
     heed_termination()
     _die_with_parent()
     try:
-        sender.send(_answer(cell, command, _throttled(sender), since))
+        if turns is not None:
+            _take_turns(sender, turns)
+        sender.send(_answer(cell, command, _throttled(sender), seen))
     except KeyboardInterrupt as stopped:
         sys.exit(128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT))
     except BaseException as error:  # Such as a full disk: the parent says so in the record, if that can be written.
         sender.send(Died("".join(traceback.format_exception(error)[-6:])))
 
 
-def _answer(cell: Cell, command: str, watch: Watch, since: datetime) -> Answer:
-    """Run a cell unless another sweep does, or has done so since."""
+def _take_turns(sender: Connection[Any, Any], turns: Connection[Any, Any]) -> None:
+    """Wait for the first turn, and between all repeats for further ones."""
+    turns.recv()
+
+    def wait_for_the_next() -> None:
+        sender.send(Yielded())
+        turns.recv()
+
+    take_turns(wait_for_the_next)
+
+
+def _answer(cell: Cell, command: str, watch: Watch, seen: Seen) -> Answer:
+    """Run a cell unless another sweep does, or has done so since it was found pending."""
     from harness.runner.run import execute
 
     folder = run_folder(cell.config)
     with claimed(folder) as free:
         if not free:
             return Busy()
-        if finished_since(folder, since):
+        if finished_since(folder, seen):
             return Finished()
         remove_leftovers(folder)
         with _telling_crashes(folder):
             return execute(cell, command, watch, keep_bad_input=True)
 
 
-def finished_since(folder: Path, since: datetime) -> bool:
-    """Whether a run's folder holds a finished record that was begun after a moment."""
+def identity_of(record: Mapping[str, Any] | None) -> Seen:
+    """What tells a record from another of the same cell."""
+    return None if record is None else (record["status"], record["started_at"], record["duration_s"])
+
+
+def finished_since(folder: Path, seen: Seen) -> bool:
+    """Whether a run's folder holds a finished record that is not the one that was seen."""
     with suppress(ValueError, OSError):
         record = read_record(folder)
-        # A record's moment has whole seconds.
-        return (
-            record is not None
-            and record["status"] in DONE
-            and datetime.fromisoformat(record["started_at"]) >= since.replace(microsecond=0)
-        )
+        return record is not None and record["status"] in DONE and identity_of(record) != seen
     return False
 
 

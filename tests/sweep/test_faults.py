@@ -47,8 +47,7 @@ def some_work(ran: Path):
 def sweep(cells):
     """What `joulebench sweep` does between composing and printing."""
     os.setpgid(0, 0)
-    pending = [found.cell for found in look_up(cells) if found.state == "pending"]
-    run_cells(pending, "sweep", Quiet())
+    run_cells([found for found in look_up(cells) if found.state == "pending"], "sweep", Quiet())
 
 
 def kill_something(process, generator):
@@ -134,7 +133,7 @@ def test_five_hundred_trivial_cells_leave_the_parent_as_it_was(tiny, tmp_path, f
         def finish_cell(self, record, note=""):
             sizes.append(process.memory_info().rss)
 
-    records = run_cells(cells, "sweep", Watch())
+    records = run_cells(look_up(cells), "sweep", Watch())
     assert {record.status for record in records} == {"ok"}
     assert len(json.dumps([record.run_id for record in records])) > 500
     growth = sizes[-1] - sizes[49]

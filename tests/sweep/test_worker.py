@@ -244,3 +244,46 @@ def test_a_sweep_goes_on_past_a_cell_that_cannot_run(tiny, tmp_path, capsys):
     assert "1 cells are not ok; to run them again: joulebench sweep" in out
     statuses = sorted(json.loads(p.read_text())["status"] for p in (tmp_path / "results/mixed").glob("*/record.json"))
     assert statuses == ["failed", "ok"]
+
+
+def test_interleaved_cells_take_turns_repeat_by_repeat(tiny, forked, monkeypatch, tmp_path, capsys):
+    """Three cells of three repeats each: the first repeats of all, then the second ones, then the third."""
+    from harness.__main__ import main
+    from harness.runner.repeats import repeat_in_turn
+
+    log = tmp_path / "log"
+
+    def repeats(config, meter, folder, progress, findings):
+        def measure(number):
+            with meter.window("score", number) as window:
+                with log.open("a") as file:
+                    file.write(f"{config.batch_size}:{number} ")
+                window.work.tokens = 10
+            return meter.windows[-1]
+
+        repeat_in_turn(config.protocol, {"score": measure})
+
+    monkeypatch.setattr(runner, "run", repeats)
+    exact = ["protocol.min_repeats=3", "protocol.max_repeats=3"]
+    assert main(["sweep", *tiny, *exact, "batch_size=1,2,3", "order=interleaved"]) == 0
+    assert log.read_text().split() == [f"{size}:{number}" for number in (1, 2, 3) for size in (1, 2, 3)]
+    assert capsys.readouterr().out.count("ok score-") >= 3
+    assert main(["sweep", *tiny, "order=interleaved", "time_limit_s=3"]) == 2
+    assert "order=interleaved" in capsys.readouterr().err
+
+
+def test_an_interleaved_cell_that_dies_does_not_hold_up_the_others(tiny, forked, monkeypatch, tmp_path):
+    from harness.__main__ import main
+    from harness.runner.turns import between_repeats
+
+    def some_die(config, meter, folder, progress, findings):
+        between_repeats()
+        if config.batch_size == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        between_repeats()
+
+    monkeypatch.setattr(runner, "run", some_die)
+    assert main(["sweep", *tiny, "batch_size=1,2,3", "order=interleaved"]) == 1
+    statuses = {json.loads(path.read_text())["cell"]["batch_size"]: json.loads(path.read_text())["status"]
+                for path in (tmp_path / "results").glob("*/*/record.json")}  # fmt: skip
+    assert statuses == {1: "ok", 2: "failed", 3: "ok"}
