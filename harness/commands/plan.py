@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from harness.config.compose import compose_grid
+from harness.config.compose import compose_grid, launcher_of
 from harness.config.fingerprint import run_id
 from harness.stats.intervals import Interval
 from harness.sweep.cells import environment_notes
@@ -19,7 +19,7 @@ MOST = 5
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; 0."""
-    planned = plan(compose_grid(options.overrides))
+    planned = plan(compose_grid(options.overrides), elsewhere=launcher_of(options.overrides) != "basic")
     if options.json:
         print(json.dumps([_as_json(one) for one in planned], indent=2))
         return 0

@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.runner.folders import run_folder
 from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
-from harness.sweep.claim import claimed, remove_leftovers
+from harness.sweep.claim import claimed, clear
 
 
 def main(options: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def main(options: argparse.Namespace) -> int:
     with LiveProgress(cells=1) as progress, claimed(folder) as free:
         if not free:
             raise UserError(f"{folder}: another process runs this cell now", remedy="wait for it, or set study=...")
-        remove_leftovers(folder)
+        clear(folder)
         progress.start_cell(cell.config)
         record = execute(cell, shlex.join(["joulebench", *sys.argv[1:]]), progress.report)
     print_records([record])

@@ -18,6 +18,7 @@ from harness.record.record import Record
 from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
 from harness.sweep.cells import DONE, Found, environment_notes, look_up
+from harness.sweep.claim import tidy
 from harness.sweep.loop import run_cells
 
 
@@ -29,8 +30,10 @@ def main(options: argparse.Namespace) -> int:
             print(f"# {run_id(cell.config)}: {' '.join(cell.overrides)}")
         print_config(cells[0].config)
         return 0
-    _check_order(cells[0].config)
-    found = look_up(cells)
+    launcher = launcher_of(options.overrides)
+    _check_order(cells[0].config, launcher)
+    tidy(Path(cells[0].config.paths.results_dir, cells[0].config.study))
+    found = look_up(cells, elsewhere=launcher != "basic")
     pending = in_order([one for one in found if one.state == "pending"])
     check_cells([one.cell for one in pending])
     print(headline(found), flush=True)
@@ -45,11 +48,12 @@ def main(options: argparse.Namespace) -> int:
     return 1 if failed or left else 0
 
 
-def _check_order(config: Config) -> None:
-    if config.order == "interleaved" and (config.time_limit_s is not None or config.isolation == "inline"):
+def _check_order(config: Config, launcher: str) -> None:
+    alone = config.time_limit_s is not None or config.isolation == "inline" or launcher != "basic"
+    if config.order == "interleaved" and alone:
         raise UserError(
-            "order=interleaved: cells wait for each other, each in a process of its own",
-            remedy="leave out time_limit_s and isolation=inline",
+            "order=interleaved: cells wait for each other, each in a process of its own on this machine",
+            remedy="leave out time_limit_s, isolation=inline and hydra/launcher",
         )
 
 

@@ -23,7 +23,7 @@ from harness.runner.folders import run_folder
 from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
 from harness.sweep.cells import Found
-from harness.sweep.compare import compare_runs
+from harness.sweep.compare import compare_runs, corrected
 from harness.sweep.loop import run_cells
 
 
@@ -44,14 +44,12 @@ def main(options: argparse.Namespace) -> int:
             run_cells([Found(cell, "pending", "verify")], shlex.join(["joulebench", *sys.argv[1:]]), progress)
         again = run_folder(cell.config)
         print_environments(folder, again)
-        findings = compare_runs(folder, again)
+        findings = corrected(compare_runs(folder, again))
     print_findings(findings)
-    reproduced = all(finding.verdict != "differ" for finding in findings)
-    print(
-        "reproduced"
-        if reproduced
-        else "not reproduced: " + ", ".join(f.metric for f in findings if f.verdict == "differ")
-    )
+    verdicts = [finding.verdict for finding in findings]
+    reproduced = "differ" not in verdicts and "agree" in verdicts
+    differing = ", ".join(finding.metric for finding in findings if finding.verdict == "differ")
+    print("reproduced" if reproduced else f"not reproduced: {differing or 'there is nothing to compare'}")
     return 0 if reproduced else 1
 
 

@@ -70,7 +70,8 @@ def compose_grid(overrides: Sequence[str]) -> list[Cell]:
         UserError: As for `compose_cell`.
     """
     with _hydra() as loader:
-        given = _parse(overrides, loader)
+        # What is Hydra's own, such as its launcher, is no part of a cell.
+        given = _parse([override for override in overrides if not is_hydras(override)], loader)
         _check_options(given, loader)
         study = _compose(_option_choices(given, loader), loader)
         grids = [_grid_overrides(grid, given, loader) for grid in _grids(study)]
@@ -150,6 +151,11 @@ def hydra_session(overrides: Sequence[str], more: Sequence[str] = ()) -> Iterato
             launchers = "pip install 'joulebench[launchers]' brings joblib, submitit_local and submitit_slurm"
             raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}", remedy=launchers) from error
         yield config
+
+
+def is_hydras(override: str) -> bool:
+    """Whether an override is about Hydra itself."""
+    return override.lstrip("+~").startswith("hydra")
 
 
 def launcher_of(overrides: Sequence[str]) -> str:
@@ -336,7 +342,8 @@ class _Composer:
             return None
         container = dict(base.container)
         for override in values:
-            changes_keys = override.is_force_add() or override.is_add() or override.is_delete()
+            made_of_others = "${" in (override.input_line or "")
+            changes_keys = made_of_others or override.is_force_add() or override.is_add() or override.is_delete()
             if changes_keys or override.key_or_group.startswith("hydra") or isinstance(override.value(), dict):
                 return None
             path = override.key_or_group.split(".")

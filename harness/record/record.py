@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -62,8 +63,10 @@ class Record:
 def write_record(folder: Path, record: Record) -> None:
     """Write record.json, whole or not at all. Numbers that JSON lacks (infinity, NaN) become null."""
     text = json.dumps(_finite(asdict(record)), indent=2, sort_keys=True, allow_nan=False)
-    with atomic_path(folder / FILE_NAME) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    with atomic_path(folder / FILE_NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # Before it takes its name, so that a power failure leaves no empty record.
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

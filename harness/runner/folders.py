@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.config.fingerprint import run_id
@@ -69,7 +69,7 @@ def remove_folders(made: Sequence[Path]) -> None:
 def remove_empty(made: Sequence[Path]) -> None:
     """Take back folders that were made, outermost first in the list, if they are empty."""
     for path in reversed(made):
-        if path.is_dir() and not any(path.iterdir()):
+        with suppress(OSError):  # It is not empty, or another process has taken it away.
             path.rmdir()
 
 

@@ -55,10 +55,18 @@ def _memory_limit(count: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def heed_termination() -> None:
-    """Let SIGTERM, as a scheduler sends it before it takes the machine away, end this process as Ctrl-C does."""
+def heed_termination(once: bool = False) -> None:
+    """Let SIGTERM and SIGHUP, as schedulers and terminals send them at the end, end this process as Ctrl-C does.
+
+    Args:
+        once: Whether what asks again is ignored, so that it does not disturb the ending.
+    """
+    asking = [signal.SIGTERM, signal.SIGHUP]
 
     def terminate(number: int, frame: FrameType | None) -> None:
+        for asked in [*asking, *([signal.SIGINT] if once else [])]:
+            signal.signal(asked, signal.SIG_IGN)
         raise Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in asking:
+        signal.signal(number, terminate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 import traceback
@@ -16,6 +17,7 @@ import yaml
 from harness.config.compose import Cell, resolved_config
 from harness.config.fingerprint import fingerprint, run_id
 from harness.config.schema import Config
+from harness.data.cache import atomic_path
 from harness.energy.meter import EnergyMeter, Window
 from harness.errors import TimeLimitExceeded, Unsupported, UserError
 from harness.record.environment import describe_environment, environment_fingerprint
@@ -23,6 +25,7 @@ from harness.record.record import Record, Status, write_record
 from harness.record.windows import write_windows
 from harness.runner.precision import device_name
 from harness.runner.summary import invalid, own_cost, run_energy, summarise
+from harness.runner.turns import turns_are_taken, waited_s
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Started:
         """The record's fields of time."""
         return {
             "started_at": self.at.isoformat(timespec="seconds"),
-            "duration_s": time.perf_counter() - self.clock_s,
+            "duration_s": time.perf_counter() - self.clock_s - waited_s(),
         }
 
 
@@ -84,7 +87,8 @@ def make_record(
         quality=findings.quality,
         summary={
             **summary,
-            "run": run_energy([whole]),
+            # Where cells take turns, the window around all is also around others.
+            "run": run_energy(meter.windows if turns_are_taken() else [whole]),
             "harness": own_cost(meter, time.perf_counter() - started.clock_s),
         },
         energy_sources=[asdict(source) for source in meter.describe()],
@@ -143,13 +147,29 @@ def classify(error: BaseException | None) -> tuple[Status, str]:
     if isinstance(error, UserError):
         return "failed", error.render()
     trace = "".join(traceback.format_exception(error)[-6:])
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "oom", trace
-    return "failed", trace
+    return ("oom" if _out_of_memory(error) else "failed"), trace
+
+
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "CUDA error: out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "Failed to allocate memory"),
+)
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it comes from, is a lack of memory, by its type or what libraries say."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if any(words.lower() in str(error).lower() for words in _NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_run(folder: Path, record: Record, windows: list[Window]) -> None:
     """Write a run's files, the record last: a folder with a record is complete."""
     write_windows(folder, windows)
-    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False), encoding="utf-8")
+    with atomic_path(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(record.config, sort_keys=False), encoding="utf-8")
     write_record(folder, record)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -98,7 +100,7 @@ def _start(rank: int, folder: Path, log: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness.runner.ranks", str(folder)],
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # Its end tells the rank that this process is gone, however it went.
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -111,8 +113,17 @@ def _free_port() -> int:
     return port
 
 
+def _end_with_the_first_rank() -> None:
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(folder: Path) -> None:
     """Train as one of the further ranks."""
+    _end_with_the_first_rank()
     from harness.config.compose import load_config
     from harness.runner.run import load, prepare
     from harness.runner.session import Session

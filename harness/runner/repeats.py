@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from harness.config.platform import ProtocolConfig
 from harness.energy.meter import Window
 from harness.metrics.efficiency import ratio
-from harness.runner.turns import between_repeats
+from harness.runner.turns import between_repeats, waited_s
 from harness.stats.intervals import mean_interval
 
 
@@ -27,14 +27,14 @@ def repeat_in_turn(protocol: ProtocolConfig, measures: Mapping[str, Callable[[in
     In turn, so that a machine that grows slower does so for all of them. The limit of minutes is for all together,
     times their number.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() - waited_s()
     windows: dict[str, list[Window]] = {name: [] for name in measures}
     reasons: dict[str, str] = {}
     for repeat in range(1, protocol.max_repeats + 1):
         for name in [name for name in measures if name not in reasons]:
             between_repeats()
             windows[name].append(measures[name](repeat))
-            elapsed = (time.perf_counter() - started) / len(measures)
+            elapsed = (time.perf_counter() - waited_s() - started) / len(measures)
             if reason := _why_stop(protocol, windows[name], elapsed):
                 reasons[name] = reason
     return {name: reasons.get(name, f"limit of {protocol.max_repeats} repeats") for name in measures}

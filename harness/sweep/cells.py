@@ -39,13 +39,17 @@ class Found:
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def look_up(cells: Sequence[Cell]) -> list[Found]:
+def look_up(cells: Sequence[Cell], elsewhere: bool = False) -> list[Found]:
     """What the results hold of each cell.
+
+    Args:
+        cells: The cells.
+        elsewhere: Whether they run on other machines, whose environment is not known here and not compared.
 
     Raises:
         UserError: If a record cannot be read.
     """
-    here = comparable(current_environment())
+    here = {} if elsewhere else comparable(current_environment())
     return [find(cell, here) for cell in cells]
 
 

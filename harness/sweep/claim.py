@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness.record.record import FILE_NAME
 from harness.runner.folders import make_folder, remove_empty
 
 POLL_S = 1.0
@@ -34,6 +36,9 @@ def claimed(folder: Path, patience_s: float = 0.0) -> Iterator[bool]:
     made = make_folder(folder.parent)
     lock = FileLock(lock_file(folder))
     try:
+        lock.acquire(timeout=patience_s, poll_interval=0.05)
+    except FileNotFoundError:  # Another process took the empty study's folder away in between.
+        make_folder(folder.parent)
         lock.acquire(timeout=patience_s, poll_interval=0.05)
     except Timeout:
         yield False
@@ -61,9 +66,44 @@ def wait_until_free(folder: Path) -> None:
         time.sleep(POLL_S)
 
 
+def crash_log(folder: Path) -> Path:
+    """Where the interpreter writes where it was when a cell's process crashed, for the record."""
+    return folder.with_name(f".{folder.name}.crash")
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a process that was killed had not finished writing. The folder must be held."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-    for path in folder.glob("*/.*.tmp"):
+    for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp"), crash_log(folder)):
+        _remove(path)
+
+
+def clear(folder: Path) -> None:
+    """Make room for a new run: no file of an earlier one stands beside its own. The folder must be held.
+
+    A training's checkpoint stays, and what it needs to go on; the record goes first.
+    """
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    remove_leftovers(folder)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name != "checkpoint":
+            _remove(path)
+
+
+def tidy(study: Path) -> None:
+    """Remove what processes that were killed left beside the runs of a study, where nobody holds them now."""
+    for path in study.glob(".*.lock"):
+        folder = path.with_name(path.name.removeprefix(".").removesuffix(".lock"))
+        with claimed(folder) as free:
+            if free:
+                remove_leftovers(folder)
+    for path in study.glob(".*.crash"):
+        folder = path.with_name(path.name.removeprefix(".").removesuffix(".crash"))
+        if not lock_file(folder).exists():
+            path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)

@@ -64,7 +64,8 @@ def compare_runs(first: Path, second: Path) -> list[Finding]:
     before, after = _record(first), _record(second)
     cell = str(before["run_id"])
     if before["status"] != after["status"]:
-        words = f"{before['status']} before, {after['status']} after: {after['reason'].strip().splitlines()[-1:]}"
+        last = (after["reason"].strip().splitlines() or [""])[-1]
+        words = f"{before['status']} before, {after['status']} after" + (f": {last}" if last else "")
         return [Finding(cell, "status", None, None, "differ", words)]
     findings = _efficiency(cell, first, second)
     findings += _quality(cell, before["quality"], after["quality"], _paired(first, second))
@@ -102,7 +103,11 @@ def corrected(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _by_fingerprint(study: Path) -> dict[str, Path]:
-    return {str(_record(folder)["fingerprint"]): folder for folder in record_folders(study)}
+    """Of a cell that several machines ran, the run that has the cell's plain name."""
+    found: dict[str, Path] = {}
+    for folder in record_folders(study):
+        found.setdefault(str(_record(folder)["fingerprint"]), folder)
+    return found
 
 
 def _efficiency(cell: str, first: Path, second: Path) -> list[Finding]:

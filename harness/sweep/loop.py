@@ -13,7 +13,7 @@ from harness.record.record import Record, record_from
 from harness.runner.folders import run_folder
 from harness.runner.progress import Report
 from harness.sweep.cells import Found, find
-from harness.sweep.claim import claimed, remove_leftovers, wait_until_free
+from harness.sweep.claim import claimed, clear, wait_until_free
 from harness.sweep.worker import Answer, Busy, Finished, Worker, Yielded, identity_of
 
 
@@ -95,7 +95,7 @@ def run_inline(cell: Cell, command: str, watcher: Watcher) -> Record | Busy:
     with claimed(folder) as free:
         if not free:
             return Busy()
-        remove_leftovers(folder)
+        clear(folder)
         return execute(cell, command, watcher.report, keep_bad_input=True)
 
 

@@ -31,7 +31,9 @@ def least_memory_bytes(config: Config) -> int | None:
     tokens = (vocabulary(config.model.tokenizer) or 0) if hasattr(config.model, "tokenizer") else 0
     context = config.task.context or getattr(config.model, "context_length", None) or 1
     rows = config.task.micro_batch_size or config.batch_size
-    logits = rows * context * tokens * 4
+    logits = rows * context * tokens * 4 // config.hardware.devices
+    if config.task.freeze or config.task.lora.rank:  # How many weights are trained is not known here.
+        return int(parameters * weight) + logits
     shares = config.hardware.devices if config.hardware.strategy == "fsdp" else 1
     return int(parameters * 4 * stored / shares) + logits
 

@@ -66,8 +66,7 @@ def _merge_run(folder: Path, destination: Path) -> Merged:
         if there == record:
             return Merged(folder, target, "same")
         if _rank(record) > _rank(there):
-            shutil.rmtree(target)
-            _copy(folder, target)
+            _replace(folder, target)
             return Merged(folder, target, "replaced")
     return Merged(folder, target, "kept")
 
@@ -75,6 +74,17 @@ def _merge_run(folder: Path, destination: Path) -> Merged:
 def _rank(record: Mapping[str, Any]) -> tuple[bool, str]:
     """What decides between two runs of one cell on one machine; moments are UTC in ISO 8601, which sorts."""
     return record["status"] in DONE, str(record["started_at"])
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Put a copy in a folder's place; at no moment is there neither."""
+    new, old = (target.with_name(f".{target.name}.{word}.tmp") for word in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(folder, new, ignore=shutil.ignore_patterns(".*"))
+    target.replace(old)
+    new.replace(target)
+    shutil.rmtree(old)
 
 
 def _copy(folder: Path, target: Path) -> None:

@@ -34,13 +34,17 @@ class PlannedCell:
     energy_j: Interval | None = None
 
 
-def plan(cells: Sequence[Cell]) -> list[PlannedCell]:
+def plan(cells: Sequence[Cell], elsewhere: bool = False) -> list[PlannedCell]:
     """Plan cells; nothing is started, and no weights are loaded.
+
+    Args:
+        cells: The cells.
+        elsewhere: Whether they run on other machines, of which nothing is known here.
 
     Raises:
         UserError: If a record cannot be read.
     """
-    found = look_up(cells)
+    found = look_up(cells, elsewhere)
     finished = _finished(Path(cells[0].config.paths.results_dir))
     durations = Predictor((axes, record["duration_s"]) for axes, record in finished)
     spent = ((axes, record["summary"].get("run", {}).get("total_energy_j")) for axes, record in finished)
@@ -49,7 +53,7 @@ def plan(cells: Sequence[Cell]) -> list[PlannedCell]:
     memory = {name: device_memory_bytes(config) for name, config in hardware.items()}
     planned = []
     for one in found:
-        reason = impossible(one.cell.config, memory[one.cell.config.hardware.name])
+        reason = "" if elsewhere else impossible(one.cell.config, memory[one.cell.config.hardware.name])
         if one.state != "pending" or reason:
             planned.append(PlannedCell(one, reason))
         else:

@@ -53,25 +53,26 @@ class Predictor:
         for axes, value in pairs:
             for key in _keys(axes):
                 self._groups[key] = self._groups.get(key, _Group()).with_one(value)
-        self._sigma = self._scatter(pairs)
+        self._sigmas = self._scatter(pairs)
 
-    def _scatter(self, pairs: Sequence[tuple[Axes, float]]) -> float:
-        """Standard deviation of what each finished cell would have been predicted by the others, in logarithms."""
-        errors = []
+    def _scatter(self, pairs: Sequence[tuple[Axes, float]]) -> list[float]:
+        """By rung of the ladder: how far the finished cells were from what the others there say, in logarithms."""
+        errors: list[list[float]] = [[] for _ in LADDER]
         for axes, value in pairs:
-            others = (self._groups[key].without(value) for key in _keys(axes))
-            nearest = next((group for group in others if group.count), None)
-            if nearest is not None:
-                errors.append(value - nearest.sum / nearest.count)
-        return float(np.sqrt(np.mean(np.square(errors)))) if len(errors) >= 3 else UNKNOWN_SIGMA
+            for rung, key in enumerate(_keys(axes)):
+                others = self._groups[key].without(value)
+                if others.count:
+                    errors[rung].append(value - others.sum / others.count)
+        return [float(np.sqrt(np.mean(np.square(found)))) if len(found) >= 3 else UNKNOWN_SIGMA for found in errors]
 
     def predict(self, axes: Axes) -> Interval | None:
         """What a cell with these axes will take (95 %); None where nothing like it is finished."""
-        group = next((self._groups[key] for key in _keys(axes) if key in self._groups), None)
-        if group is None:
-            return None
-        mean, half = group.sum / group.count, 1.96 * self._sigma * math.sqrt(1 + 1 / group.count)
-        return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+        for rung, key in enumerate(_keys(axes)):
+            if key in self._groups:
+                group = self._groups[key]
+                mean, half = group.sum / group.count, 1.96 * self._sigmas[rung]
+                return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+        return None
 
 
 def _keys(axes: Axes) -> list[tuple[Any, ...]]:

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.config.compose import Cell
 from harness.errors import Terminated, UserError
-from harness.record.record import Record, Status, read_record
+from harness.record.record import Record, Status, read_record, record_from
 from harness.runner.folders import run_folder
 from harness.runner.limits import heed_termination
 from harness.runner.progress import Report, Watch
 from harness.runner.turns import take_turns
 from harness.sweep.cells import DONE
-from harness.sweep.claim import claimed, remove_leftovers
+from harness.sweep.claim import claimed, clear, crash_log, remove_leftovers
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -53,6 +53,11 @@ class Died:
     """The process could not even make a record."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Began:
+    """The process lives."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Worker:
         receiver, sender = self._context.Pipe(duplex=False)
         turns, giver = self._context.Pipe(duplex=False) if takes_turns else (None, None)
         process = self._context.Process(target=_work, args=(sender, cell, command, seen, turns))
-        running = RunningCell(process, receiver, giver, cell, command, watch)
+        running = RunningCell(process, receiver, giver, cell, command, watch, seen)
         for theirs in (sender, turns):
             if theirs is not None:
                 theirs.close()
@@ -111,6 +116,7 @@ class RunningCell:
         giver: Gives it turns, where it takes them.
         cell, command: What it runs.
         watch: Told what it reports.
+        seen: The record that the cell had before.
     """
 
     def __init__(
@@ -121,13 +127,15 @@ class RunningCell:
         cell: Cell,
         command: str,
         watch: Watch,
+        seen: Seen,
     ) -> None:
         from harness.runner.outcome import Started
 
         self._started, self._ooms = Started.now(), kernel_oom_kills()
         self._process, self._receiver, self._giver = process, receiver, giver
-        self.cell, self._command, self._watch = cell, command, watch
+        self.cell, self._command, self._watch, self._seen = cell, command, watch, seen
         self._last: Report | None = None
+        self._began: float | None = None
         self._overdue = False
         process.start()
 
@@ -146,6 +154,8 @@ class RunningCell:
                 return answer
             if answer is None and self._overdue:
                 self._process.kill()
+            self._process.join(GRACE_S)  # It may hang at its exit.
+            self._process.kill()
             self._process.join()
         except KeyboardInterrupt as stopped:
             self.stop(asked=not isinstance(stopped, Terminated))
@@ -153,21 +163,28 @@ class RunningCell:
         if isinstance(answer, Record | Busy | Finished):
             return answer
         status, reason = self._cause(answer)
-        return _lost(self.cell, self._command, status, reason, self._started, self._last)
+        return _lost(self.cell, self._command, status, reason, self._started, self._last, self._seen)
 
     def _listen(self) -> Answer | Died | Yielded | None:
         """Pass reports on until something else comes, the other end is gone, or the time is over."""
         limit_s = self.cell.config.time_limit_s
-        deadline = None if limit_s is None else self._started.clock_s + limit_s + GRACE_S
         while True:
+            # The time counts from the first sign of life: before, the server may still import.
+            deadline = None if limit_s is None or self._began is None else self._began + limit_s + GRACE_S
             left = None if deadline is None else max(0.0, deadline - time.perf_counter())
-            if not wait([self._receiver], left):
+            ready = wait([self._receiver, self._process.sentinel], left)
+            if not ready:
                 self._overdue = True
                 return None
             try:
+                if self._receiver not in ready and not self._receiver.poll():
+                    return None  # It is gone, although somebody may still hold its end of the pipe.
                 message = self._receiver.recv()
             except (EOFError, OSError):
                 return None
+            self._began = self._began or time.perf_counter()
+            if isinstance(message, Began):
+                continue
             if not isinstance(message, Report):
                 found: Answer | Died | Yielded = message
                 return found
@@ -188,12 +205,14 @@ class RunningCell:
         return "failed", reason
 
     def stop(self, asked: bool) -> None:
-        """End the process: it was asked to by the terminal, or is now; killed if it does not."""
-        if not asked and self._process.pid is not None:
+        """End the process: it may have been asked to by the terminal; if not, it is now; and killed if it does not."""
+        self._process.join(timeout=1.0 if asked else 0.0)
+        if self._process.is_alive() and self._process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGTERM)
         self._process.join(timeout=GRACE_S)
         self._process.kill()
+        self._process.join()
 
 
 def describe_exit(code: int | None) -> str:
@@ -212,17 +231,50 @@ def kernel_oom_kills() -> int:
     return 0
 
 
-def _lost(cell: Cell, command: str, status: Status, reason: str, started: Any, last: Report | None) -> Record:
-    """The record of a cell whose process is gone, written unless somebody else has the folder, or it cannot be."""
-    from harness.runner.outcome import identity, write_run
+def _lost(
+    cell: Cell, command: str, status: Status, reason: str, started: Any, last: Report | None, seen: Seen
+) -> Record:
+    """The record of a cell whose process is gone: its own, if it had still written that, or one that says how it died.
 
+    It is written unless somebody else has the folder, or it cannot be.
+    """
     folder = run_folder(cell.config)
+    try:
+        with claimed(folder, patience_s=1.0) as free:
+            if free and finished_since(folder, seen):
+                return record_from(folder)
+            crash = _take_crash(folder) if free else ""
+            record = _made_up(cell, command, status, "\n".join(filter(None, (reason, crash))), started, last)
+            if free:
+                _write_lost(folder, record)
+    except (OSError, UserError) as error:
+        print(f"{folder}: its record could not be written: {error}", file=sys.stderr)
+        record = _made_up(cell, command, status, reason, started, last)
+    return record
+
+
+def _take_crash(folder: Path) -> str:
+    """Where the interpreter was when it crashed; empty if it did not."""
     with suppress(OSError):
         crash = crash_log(folder).read_text(encoding="utf-8").split("\n\nExtension modules:")[0].strip()
         crash_log(folder).unlink()
-        reason = f"{reason}\n{crash}" if crash else reason
+        return crash
+    return ""
+
+
+def _write_lost(folder: Path, record: Record) -> None:
+    from harness.runner.outcome import write_run
+
+    remove_leftovers(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_run(folder, record, [])
+
+
+def _made_up(cell: Cell, command: str, status: Status, reason: str, started: Any, last: Report | None) -> Record:
+    from harness.runner.outcome import identity
+
     summary = {} if last is None else {"run": {**last.spent, "until": f"the last report, in {last.phase}"}}
-    record = Record(
+    return Record(
         status=status,
         reason=reason,
         overrides=list(cell.overrides),
@@ -231,30 +283,25 @@ def _lost(cell: Cell, command: str, status: Status, reason: str, started: Any, l
         **identity(cell.config),
         **started.as_fields,
     )
-    try:
-        with claimed(folder, patience_s=1.0) as free:
-            if free:
-                remove_leftovers(folder)
-                write_run(folder, record, [])
-    except (OSError, UserError) as error:
-        print(f"{folder}: its record could not be written: {error}", file=sys.stderr)
-    return record
 
 
-def lost_elsewhere(cell: Cell, command: str, reason: str) -> Record:
-    """The record of a cell whose job, on whatever machine, left none."""
+def lost_elsewhere(cell: Cell, command: str, reason: str, seen: Seen, write: bool) -> Record:
+    """The record of a cell whose job, on whatever machine, left none; not written where the job never began."""
     from harness.runner.outcome import Started
 
-    return _lost(cell, command, "failed", reason, Started.now(), None)
+    if not write:
+        return _made_up(cell, command, "failed", reason, Started.now(), None)
+    return _lost(cell, command, "failed", reason, Started.now(), None, seen)
 
 
 def _work(
     sender: Connection[Any, Any], cell: Cell, command: str, seen: Seen, turns: Connection[Any, Any] | None
 ) -> None:
     """Body of the child process."""
-    heed_termination()
+    heed_termination(once=True)
     _die_with_parent()
     try:
+        sender.send(Began())
         if turns is not None:
             _take_turns(sender, turns)
         sender.send(_answer(cell, command, _throttled(sender), seen))
@@ -266,12 +313,18 @@ def _work(
 
 def _take_turns(sender: Connection[Any, Any], turns: Connection[Any, Any]) -> None:
     """Wait for the first turn, and between all repeats for further ones."""
-    turns.recv()
+
+    def wait_for_a_turn() -> None:
+        try:
+            turns.recv()
+        except EOFError:
+            raise Terminated from None  # The sweep is gone.
 
     def wait_for_the_next() -> None:
         sender.send(Yielded())
-        turns.recv()
+        wait_for_a_turn()
 
+    wait_for_a_turn()
     take_turns(wait_for_the_next)
 
 
@@ -285,7 +338,7 @@ def _answer(cell: Cell, command: str, watch: Watch, seen: Seen) -> Answer:
             return Busy()
         if finished_since(folder, seen):
             return Finished()
-        remove_leftovers(folder)
+        clear(folder)
         with _telling_crashes(folder):
             return execute(cell, command, watch, keep_bad_input=True)
 
@@ -301,11 +354,6 @@ def finished_since(folder: Path, seen: Seen) -> bool:
         record = read_record(folder)
         return record is not None and record["status"] in DONE and identity_of(record) != seen
     return False
-
-
-def crash_log(folder: Path) -> Path:
-    """Where the interpreter writes where it was when a cell's process crashed, for the record."""
-    return folder.with_name(f".{folder.name}.crash")
 
 
 @contextmanager

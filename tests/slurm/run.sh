@@ -2,10 +2,10 @@
 # A SLURM cluster of one node on loopback, the tests that need one, and everything torn down again. As root, on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-command -v slurmctld munged >/dev/null 2>&1 || {
+if ! command -v slurmctld >/dev/null || ! command -v munged >/dev/null; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
-}
+fi
 
 work="$(mktemp -d)"
 node="$(hostname -s)"
@@ -15,7 +15,7 @@ stop() {
   set +e
   [ -f "$work/slurmd.pid" ] && kill "$(cat "$work/slurmd.pid")"
   [ -f "$work/slurmctld.pid" ] && kill "$(cat "$work/slurmctld.pid")"
-  [ -n "$started_munge" ] && pkill -x munged
+  [ -n "$started_munge" ] && kill "$(cat /run/munge/munged.pid)"
   sleep 1
   if [ "$status" -ne 0 ]; then tail -n 30 "$work"/*.log; fi
   rm -rf "$work"
@@ -61,4 +61,5 @@ for _ in $(seq 60); do
   sleep 0.5
 done
 sinfo
+sinfo --noheader --format=%T | grep -qx idle
 JOULEBENCH_SLURM=yes .venv/bin/python -m pytest -q tests/slurm "$@"

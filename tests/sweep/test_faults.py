@@ -61,6 +61,23 @@ def kill_something(process, generator):
         pass
 
 
+def wait_until_gone(group):
+    """Until no process of a group is left: those of a sweep that was killed go by themselves."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        alive = []
+        for process in psutil.process_iter():
+            try:
+                if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                pass
+        if not alive:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"still there: {alive}")
+
+
 @pytest.mark.slow
 def test_whatever_is_killed_every_cell_ends_exactly_once_as_ok(tiny, tmp_path, forked, monkeypatch):  # noqa: F811
     context = multiprocessing.get_context("fork")
@@ -77,6 +94,8 @@ def test_whatever_is_killed_every_cell_ends_exactly_once_as_ok(tiny, tmp_path, f
         process.start()
         kill_something(process, generator)
         process.join(timeout=30)
+        assert process.exitcode is not None
+        wait_until_gone(process.pid)
         finished = {run_folder(c.config): _bytes(c) for c in these if (r := _record(c)) and r["status"] == "ok"}
         begun_before = len(list(ran.iterdir()))
         again = context.Process(target=sweep, args=(these,))

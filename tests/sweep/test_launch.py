@@ -12,7 +12,8 @@ from harness.sweep.launch import _cluster_overrides, asked_for
 
 def outcome(results):
     records = [json.loads(path.read_text()) for path in sorted(results.glob("*/*/record.json"))]
-    return {(r["run_id"], r["fingerprint"], r["status"], tuple(sorted(r["summary"])), tuple(sorted(r["quality"])))
+    return {(r["run_id"], r["fingerprint"], r["status"], tuple(sorted(r["summary"])), tuple(sorted(r["quality"])),
+             r["environment_fingerprint"])
             for r in records}  # fmt: skip
 
 
@@ -54,11 +55,12 @@ def test_a_launcher_that_is_not_installed_says_what_is(tiny, capsys):
     assert "joulebench[launchers]" in capsys.readouterr().err
 
 
-def test_slurm_where_there_is_none(tiny, capsys, monkeypatch):
+def test_slurm_where_there_is_none(tiny, tmp_path, capsys, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", "/nowhere")
     assert main(["sweep", *tiny, "hydra/launcher=submitit_slurm"]) == 2
-    assert "the launcher cannot start" in capsys.readouterr().err
+    assert "hydra/launcher=submitit_slurm cannot start a job" in capsys.readouterr().err
+    assert not (tmp_path / "results" / "adhoc").exists() or not list((tmp_path / "results" / "adhoc").iterdir())
 
 
 def test_hardware_carries_what_a_job_asks_for():
@@ -67,11 +69,15 @@ def test_hardware_carries_what_a_job_asks_for():
     cluster = asked_for(config.hardware)
     assert cluster.gpus == 4
     given = ["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=5"]
-    assert sorted(_cluster_overrides(cluster, given)) == [
-        "hydra.launcher.gpus_per_node=4", "hydra.launcher.partition=gpu",
+    assert sorted(_cluster_overrides(cluster, given, None)) == [
+        "hydra.launcher.gpus_per_node=4", "hydra.launcher.partition='gpu'",
     ]  # fmt: skip
-    assert "hydra.launcher.timeout_min=90" in _cluster_overrides(cluster, given[:1])
-    assert _cluster_overrides(cluster, []) == []
+    assert "hydra.launcher.timeout_min=90" in _cluster_overrides(cluster, given[:1], 60.0)
+    assert _cluster_overrides(cluster, [], None) == []
+    plain = asked_for(compose_cell([]).config.hardware)
+    assert _cluster_overrides(plain, given[:1], 90.0) == ["hydra.launcher.timeout_min=7"]  # 90 s, and five minutes
+    assert _cluster_overrides(plain, given[:1], None) == []
+    assert _cluster_overrides(plain, ["hydra/launcher=submitit_local"], None) == ["hydra.launcher.timeout_min=10080"]
     assert asked_for(compose_cell([]).config.hardware).gpus is None
 
 

@@ -30,7 +30,8 @@ def test_another_task_machine_or_protocol_says_nothing(other):
 
 def test_from_few_cells_the_interval_is_wide():
     found = Predictor([(axes(), 10.0)]).predict(axes())
-    factor = math.exp(1.96 * UNKNOWN_SIGMA * math.sqrt(2))
+    factor = math.exp(1.96 * UNKNOWN_SIGMA)
+    assert factor == pytest.approx(3.0)
     assert (found.low, found.high) == (pytest.approx(10 / factor), pytest.approx(10 * factor))
 
 
