@@ -1,9 +1,11 @@
 """PyTorch's two backends, and what a backend is to a cell's identity."""
 
+import json
+
 import pytest
 
 from harness.backends.backend import backend_of
-from harness.config.compose import compose_cell, compose_grid, config_dir
+from harness.config.compose import compose_cell, compose_grid, config_dir, option_names
 from harness.config.fingerprint import fingerprint, run_id
 from harness.errors import Unsupported
 
@@ -29,9 +31,21 @@ def test_a_backend_is_part_of_a_cell_and_the_default_is_what_there_was_before():
     assert "eager" not in run_id(eager)
 
 
-@pytest.mark.parametrize("study", ["precision_quality"])
-def test_the_committed_runs_of_a_study_are_cells_of_it_still(study):
-    """So that a sweep into the reference results runs nothing again."""
-    kept = {path.parent.name for path in (config_dir().parent / "results" / "reference" / study).glob("*/record.json")}
-    assert kept
-    assert kept <= {run_id(cell.config) for cell in compose_grid([f"experiment={study}"])}
+REFERENCE = config_dir().parent / "results" / "reference"
+
+
+@pytest.mark.parametrize("study", ["precision_quality", "backends", "batch_size_curve", "model_size", "applications"])
+def test_the_committed_runs_of_a_study_are_its_cells(study):
+    """All of them, and so that a sweep into the reference results runs nothing again."""
+    kept = {path.parent.name for path in (REFERENCE / study).glob("*/record.json")}
+    assert kept == {run_id(cell.config) for cell in compose_grid([f"experiment={study}"])}
+
+
+@pytest.mark.parametrize("group", ["precision", "backend", "compression"])
+def test_every_value_of_an_axis_stands_in_a_committed_study(group):
+    """With a result, or with the reason why the machine of the reference results cannot have it."""
+    seen = set()
+    for path in REFERENCE.glob("*/*/record.json"):
+        config = json.loads(path.read_text())["config"]
+        seen.add(config.get(group, {"name": {"backend": "eager", "compression": "none"}.get(group)})["name"])
+    assert set(option_names(group)) <= seen

@@ -16,6 +16,7 @@ from harness.config.compose import compose_grid
 from harness.record.record import read_record
 from harness.runner.folders import run_folder
 from harness.sweep.cells import look_up
+from harness.sweep.claim import tidy
 from harness.sweep.loop import run_cells
 from tests.sweep.test_worker import forked  # noqa: F401 (a fixture)
 
@@ -47,6 +48,7 @@ def some_work(ran: Path):
 def sweep(cells):
     """What `joulebench sweep` does between composing and printing."""
     os.setpgid(0, 0)
+    tidy(run_folder(cells[0].config).parent)
     run_cells([found for found in look_up(cells) if found.state == "pending"], "sweep", Quiet())
 
 
