@@ -120,6 +120,16 @@ def _validated(adapter: TypeAdapter[T], container: Mapping[str, Any]) -> T:
         raise _explain_validation(error) from error
 
 
+def option_defaults(chosen: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration of some options, as plain containers, with every other key at its default.
+
+    Raises:
+        UserError: If there is no such option.
+    """
+    with _hydra() as loader:
+        return _Base.of(_compose([f"{group}={name}" for group, name in chosen.items()], loader)).container
+
+
 def option_names(group: str) -> list[str]:
     """The options of a config group, from the files of `conf/` and Hydra's search path."""
     with _hydra() as loader:

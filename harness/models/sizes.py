@@ -56,7 +56,7 @@ def _translator(model: TranslatorConfig) -> int | None:
     V, C, inner = vocabulary(model.tokenizer), model.n_embd, model.n_inner
     feed = 2 * C * inner + inner + C
     layers = (4 * C * C + 4 * C + feed + 4 * C) + (8 * C * C + 8 * C + feed + 6 * C)
-    return None if V is None else V * C + model.n_layer * layers
+    return None if V is None else (V + 1) * C + model.n_layer * layers  # and the padding
 
 
 @num_parameters.register

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -267,6 +268,9 @@ def run_one(config: DictConfig) -> str:
     file.with_suffix(".began").write_text(f"{os.uname().nodename} {os.getpid()}")
     told = json.loads(file.read_text(encoding="utf-8"))
     _restore(told["variables"])
+    multiprocessing.set_start_method(
+        "forkserver", force=True
+    )  # joblib's workers have a method that others do not know.
     cell = Cell(load_config(told["config"]), tuple(told["overrides"]))
     seen = tuple(told["seen"]) if told["seen"] else None
     status = "no answer"

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -110,12 +111,30 @@ def test_a_process_that_leaves_no_record_leaves_one_all_the_same(tiny, instead, 
     assert reason in record.reason
 
 
-def test_a_segmentation_fault_says_where_it_was(tiny, instead, capfd):
-    instead(lambda: ctypes.string_at(0))
-    with capfd.disabled():  # pytest's own capturing of file descriptors takes the message otherwise.
-        reason = run(tiny).reason
-    assert "Segmentation fault" in reason
-    assert "test_worker.py" in reason
+CRASH = """
+import ctypes, sys
+import harness.runner.run as runner
+from harness.config.compose import compose_cell
+from harness.sweep import worker
+fork = worker.multiprocessing.get_context("fork")
+fork.set_forkserver_preload = lambda modules: None
+worker.multiprocessing.get_context = lambda kind: fork
+def crash_here(*_):
+    ctypes.string_at(0)
+runner.run = crash_here
+record = worker.Worker().run(compose_cell(sys.argv[1:]), "command", lambda *_: None)
+print(record.status)
+print(record.reason)
+"""
+
+
+def test_a_segmentation_fault_says_where_it_was(tiny):
+    """In a process of its own: pytest has its own handler of such faults."""
+    done = subprocess.run([sys.executable, "-c", CRASH, *tiny], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "failed"
+    assert "was killed by SIGSEGV" in done.stdout
+    assert "Segmentation fault" in done.stdout
+    assert "in crash_here" in done.stdout
 
 
 def test_a_cell_that_hangs_where_no_signal_reaches_it_is_killed(tiny, instead):
@@ -174,8 +193,6 @@ def test_what_a_killed_process_had_not_finished_writing_is_removed(tiny, instead
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 def test_a_full_disk_and_a_folder_that_became_read_only_end_neither_sweep(tiny, instead, tmp_path, capsys):
-    import subprocess
-
     from harness.__main__ import main
 
     disk = tmp_path / "disk"
