@@ -121,7 +121,7 @@ def with_differences(runs: pd.DataFrame, likelihoods: Mapping[str, pd.DataFrame]
             alike = whole[whole["batch_size"] == run["batch_size"]]
             reference = (alike if len(alike) else whole).iloc[0]
             found = _paired(likelihoods[str(run["run_id"])], likelihoods[str(reference["run_id"])])
-            if found is not None and run["run_id"] != reference["run_id"]:
+            if found is not None:
                 runs.loc[index, "cross_entropy_difference"] = found.value
                 runs.loc[index, "cross_entropy_difference_ci_low"] = found.low
                 runs.loc[index, "cross_entropy_difference_ci_high"] = found.high

@@ -19,6 +19,9 @@ COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#7
 MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
 
+# Ratio of an axis's ends from which on fewer ticks are named; and the linear part of an axis that has a zero.
+WIDE, LINEAR = 3000.0, 0.01
+
 Curves = Mapping[str, pd.DataFrame]
 """Quality curve by run id."""
 
@@ -44,7 +47,11 @@ def _draw_pareto(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, curves: Curve
         front[x.name] * x.scale, front[y.name] * y.scale, where="post", color="black", lw=0.8, label="Pareto front"
     )
     _log_axis(axes, "x")
-    if y.better == "lower":
+    if y.better == "lower" and (runs[y.name] <= 0).any():
+        axes.set_yscale("symlog", linthresh=LINEAR)  # Zero, and what is near it, has a place too.
+        axes.axhline(0, color="#777777", lw=0.5, zorder=1)
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    elif y.better == "lower":
         _log_axis(axes, "y")
     else:
         axes.set_ylim(bottom=0)
@@ -152,10 +159,12 @@ def _interval(runs: pd.DataFrame, metric: Metric) -> Any:
 
 
 def _log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Logarithmic, with plain numbers at 1, 2 and 5 times powers of ten."""
+    """Logarithmic, with plain numbers at 1, 2 and 5 times powers of ten, or at these alone."""
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    # Over many decades only their ends are named.
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < low * WIDE else (1.0,)))
     axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
 

@@ -26,6 +26,8 @@ from harness.report.wording import energy_sentence, protocol_sentence
 # Full text width, or a column where the venue has two, in inches.
 VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl": 6.3, "acl-column": 3.03,
           "ieee": 7.16, "ieee-column": 3.5}  # fmt: skip
+# Characters of a label that stand beside an axis; longer ones have their unit in a second line.
+LABEL = 32
 ERROR_BARS = "Error bars: 95 % of random error (Student's t over repeats, and the counters' updates)."
 BOOTSTRAP_BARS = "Vertical bars: 95 % bootstrap over the scored text."
 
@@ -109,7 +111,8 @@ def draw(
     axes = figure.add_subplot()
     DRAW[spec.kind](axes, spec, runs, curves)
     axes.set_xlabel(BY_NAME[spec.x].axis)
-    axes.set_ylabel(f"{'Validation: ' if spec.kind == 'curves' else ''}{BY_NAME[spec.y].axis}")
+    label = f"{'Validation: ' if spec.kind == 'curves' else ''}{BY_NAME[spec.y].axis}"
+    axes.set_ylabel(label if len(label) <= LABEL else label.replace(" (", "\n(", 1))
     handles, labels = axes.get_legend_handles_labels()
     narrow = width_in < 4
     figure.legend(

@@ -26,8 +26,8 @@ def energy_sentence(runs: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]
 
 def _scale_sentence(runs: pd.DataFrame) -> str:
     """How uncertain the common scale is, and that it cancels between cells."""
-    low = (runs["joules_per_token_ci_low"] / runs["joules_per_token"]).dropna()
-    high = (runs["joules_per_token_ci_high"] / runs["joules_per_token"]).dropna()
+    low = (runs["joules_per_token_low"] / runs["joules_per_token"]).dropna()
+    high = (runs["joules_per_token_high"] / runs["joules_per_token"]).dropna()
     if low.empty or high.empty:
         return ""
     return (

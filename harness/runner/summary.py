@@ -242,7 +242,7 @@ def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, float | No
     if interval is None or low is None or high is None or quantisation is None:
         return {f"joules_per_token_{name}": None for name in names}
     half = math.hypot(interval.relative_half_width, quantisation)
-    values = (interval.relative_half_width, quantisation, half, low, high, low * (1 - half), high * (1 + half))
+    values = (interval.relative_half_width, quantisation, half, low, high, low * max(0.0, 1 - half), high * (1 + half))
     return {f"joules_per_token_{name}": value for name, value in zip(names, values, strict=True)}
 
 
