@@ -1,10 +1,9 @@
-r"""Our decoding and our process per cell beside optimum-benchmark's, on the same local model.
+"""Our decoding and our process per cell beside optimum-benchmark's, on the same local model.
 
 optimum-benchmark needs an environment of its own (it wants an older transformers):
 
-    python -m venv optimum && optimum/bin/pip install torch==2.13.0 optimum-benchmark==0.6.0 transformers==4.55.4 \
-        datasets==3.6.0 'huggingface_hub<1'
-    optimum/bin/pip install codecarbon==3.3.2
+    python -m venv optimum && optimum/bin/pip install torch==2.13.0 optimum-benchmark==0.6.0
+    optimum/bin/pip install transformers==4.55.4 datasets==3.6.0 'huggingface_hub<1' codecarbon==3.3.2
     python -m bench.optimum --python optimum/bin/python
 
 Both take turns: a cell of ours, then one of theirs, with the same prompt and output lengths.

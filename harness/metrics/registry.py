@@ -101,7 +101,7 @@ METRICS = (
     ),
     Metric("perplexity_ci_low", "quality.perplexity_ci_low", "Perplexity, low", "95 % bootstrap over documents (or the windows of a single one).", _QUALITY),
     Metric("perplexity_ci_high", "quality.perplexity_ci_high", "Perplexity, high", "95 % bootstrap over documents (or the windows of a single one).", _QUALITY),
-    Metric("cross_entropy_difference", "", "Loss against fp32", "Nats a token more than the same model in fp32 and uncompressed, document by document of the same text; its exp is the ratio of perplexities.", _QUALITY, "nats/token", digits=3, better="lower"),
+    Metric("cross_entropy_difference", "", "Loss over fp32's", "Nats a token more than the same model in fp32 and uncompressed, document by document of the same text; its exp is the ratio of perplexities.", _QUALITY, "nats/token", digits=3, better="lower"),
     Metric("cross_entropy_difference_ci_low", "", "Loss, low", "95 % bootstrap over documents, paired.", _QUALITY, digits=3),
     Metric("cross_entropy_difference_ci_high", "", "Loss, high", "95 % bootstrap over documents, paired.", _QUALITY, digits=3),
     Metric(

@@ -50,6 +50,7 @@ def _draw_pareto(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, curves: Curve
     if y.better == "lower" and (runs[y.name] <= 0).any():
         axes.set_yscale("symlog", linthresh=LINEAR)  # Zero, and what is near it, has a place too.
         axes.axhline(0, color="#777777", lw=0.5, zorder=1)
+        axes.margins(y=0.12)
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     elif y.better == "lower":
         _log_axis(axes, "y")

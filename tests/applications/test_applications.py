@@ -315,7 +315,7 @@ def test_examples_of_the_hub(monkeypatch):
     from harness.data import hub
     from harness.data.examples import hub_examples
 
-    rows = {"id": ["1"], "question": ["Who?"], "answers": [{"text": ["me", "I"], "start": [0, 1]}]}
+    rows = {"id": ["1"], "context": ["C"], "question": ["Who?"], "answers": [{"text": ["me", "I"], "start": [0, 1]}]}
     loaded = datasets.DatasetDict({"validation": datasets.Dataset.from_dict(rows)})
     monkeypatch.setattr(hub, "load_dataset_by_id", lambda *_: (loaded, "abc"))
 
@@ -324,7 +324,7 @@ def test_examples_of_the_hub(monkeypatch):
 
     columns = ["data.columns={question: question, answers: answers.text}"]
     found = hub_examples(config("data.split=validation", *columns))
-    assert found.examples == ({"question": "Who?", "answers": ["me", "I"]},)
+    assert found.examples == ({"question": "Who?", "context": "C", "answers": ["me", "I"]},)
     assert found.provenance["revision"] == "abc"
     with pytest.raises(UserError, match="no such split"):
         hub_examples(config("data.split=train", *columns))

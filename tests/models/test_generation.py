@@ -87,7 +87,7 @@ def test_after_a_rewind_the_same_follows(network, fixed):
     assert again == once
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_greedy_output_is_that_of_transformers(name, dtype):
     network = sharpened(NETWORKS[name]()).to(dtype)
