@@ -28,7 +28,9 @@ demo: $(READY) ## run the demo study on real input; tables and figures in result
 	@echo "How to read them: experiments/demo/README.md"
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/sweep
+	@# These fork, which is safe only from a process that no library has started its threads in.
+	$(BIN)/python -m pytest tests/sweep
 
 test-slurm: $(READY) ## sweeps through a SLURM cluster of one node that is made for it (Debian, as root)
 	tests/slurm/run.sh
