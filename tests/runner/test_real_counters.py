@@ -76,7 +76,7 @@ def powered():
 @pytest.mark.slow
 @pytest.mark.skipif(not USABLE, reason="needs the right to mount, and a machine without RAPL")
 def test_the_command_line_reports_the_true_power(train_tiny, powered, tmp_path):
-    overrides = [*train_tiny, "energy=auto", "protocol.window_s=1.0", "task.steps=600"]
+    overrides = [*train_tiny, "energy=auto", "protocol.window_s=1.0", "task.steps=4000"]
     done = subprocess.run(
         [*powered, sys.executable, "-m", "harness", "run", *overrides], capture_output=True, text=True, timeout=300
     )
@@ -103,7 +103,7 @@ def test_the_command_line_reports_the_true_power(train_tiny, powered, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not USABLE, reason="needs the right to mount, and a machine without RAPL")
 def test_a_counter_that_disappears_in_the_middle_empties_what_follows(train_tiny, powered, tmp_path):
-    overrides = [*train_tiny, "energy=auto", "protocol.window_s=0.5", "task.steps=1500"]
+    overrides = [*train_tiny, "energy=auto", "protocol.window_s=0.5", "task.steps=8000"]
     process = subprocess.Popen([*powered, sys.executable, "-m", "harness", "run", *overrides])
     while not list((tmp_path / "results").glob("adhoc/*/run.log")):
         time.sleep(0.1)
