@@ -50,7 +50,12 @@ def look_up(cells: Sequence[Cell], elsewhere: bool = False) -> list[Found]:
         UserError: If a record cannot be read.
     """
     here = {} if elsewhere else comparable(current_environment())
-    return [find(cell, here) for cell in cells]
+    there = {study: study.is_dir() for study in {_study(cell) for cell in cells}}
+    return [find(cell, here) if there[_study(cell)] else Found(cell, "pending", "not run yet") for cell in cells]
+
+
+def _study(cell: Cell) -> Path:
+    return Path(cell.config.paths.results_dir, cell.config.study)
 
 
 def find(cell: Cell, here: Mapping[str, Any]) -> Found:
