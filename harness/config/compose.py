@@ -84,9 +84,9 @@ def compose_grid(overrides: Sequence[str]) -> list[Cell]:
             applicable = [override for override in given if _is_known(override, keys)]
             for choice in _expand([*grid, *applicable]):
                 container = composer.container(choice)
-                key = json.dumps(container, sort_keys=True)
-                if key not in cells:
-                    cells[key] = Cell(load_config(container), tuple(choice))
+                text = json.dumps(container, sort_keys=True)
+                if text not in cells:
+                    cells[text] = Cell(_validated_text(_CONFIG, text), tuple(choice))
     return list(cells.values())
 
 
@@ -114,8 +114,12 @@ def load_config(container: Mapping[str, Any]) -> Config:
 
 
 def _validated(adapter: TypeAdapter[T], container: Mapping[str, Any]) -> T:
+    return _validated_text(adapter, json.dumps(container))
+
+
+def _validated_text(adapter: TypeAdapter[T], text: str) -> T:
     try:
-        return adapter.validate_json(json.dumps(container))
+        return adapter.validate_json(text)
     except ValidationError as error:
         raise _explain_validation(error) from error
 
@@ -330,8 +334,7 @@ class _Composer:
         if container is None:
             base, values = self._base(tuple(choice)), []
             container = base.container
-        missing = sorted(base.missing - {override.key_or_group for override in values})
-        if missing:
+        if base.missing and (missing := sorted(base.missing - {override.key_or_group for override in values})):
             raise UserError(f"{missing[0]} is not set", remedy=f"add {missing[0]}=... to the command")
         return container
 
