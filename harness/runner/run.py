@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ from harness.runner.session import Session
 from harness.runner.summary import run_energy
 
 log = logging.getLogger("harness")
+
+# Seconds between two reports: each sums up all windows, and the display redraws no more often.
+REPORT_EVERY_S = 0.2
 
 
 def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, findings: Findings) -> None:
@@ -151,9 +155,15 @@ def execute(cell: Cell, command: str, watch: Watch, *, keep_bad_input: bool = Fa
 
 
 def reporting(meter: EnergyMeter, watch: Watch) -> Progress:
-    """Progress of a run as reports, with what its closed windows hold so far."""
+    """Progress of a run as reports, with what its closed windows hold so far; no more often than is looked at."""
+    last_at = -math.inf
 
     def report(phase: str, done: int, total: int | None) -> None:
+        nonlocal last_at
+        now = time.perf_counter()
+        if now - last_at <= REPORT_EVERY_S:
+            return
+        last_at = now
         windows = list(meter.windows)
         last = windows[-1] if windows else None
         rate = None if last is None else ratio(last.work.tokens, last.duration_s)

@@ -72,8 +72,10 @@ def device_memory_bytes(config: Config) -> int | None:
         return int(psutil.virtual_memory().total)
     try:
         import pynvml
-
+    except ImportError:
+        return None
+    try:
         pynvml.nvmlInit()
         return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).total)
-    except Exception:  # No driver, no permission, or no such package: unknown.
+    except pynvml.NVMLError:  # No driver or no permission: unknown.
         return None

@@ -304,7 +304,7 @@ def _work(
         sender.send(Began())
         if turns is not None:
             _take_turns(sender, turns)
-        sender.send(_answer(cell, command, _throttled(sender), seen))
+        sender.send(_answer(cell, command, sender.send, seen))
     except KeyboardInterrupt as stopped:
         sys.exit(128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT))
     except BaseException as error:  # Such as a full disk: the parent says so in the record, if that can be written.
@@ -365,18 +365,6 @@ def _telling_crashes(folder: Path) -> Iterator[None]:
         finally:
             faulthandler.disable()
             crash_log(folder).unlink(missing_ok=True)
-
-
-def _throttled(sender: Connection[Any, Any]) -> Watch:
-    last = [0.0]
-
-    def report(told: Report) -> None:
-        now = time.perf_counter()
-        if now - last[0] > 0.2:  # The parent redraws no more often than this.
-            last[0] = now
-            sender.send(told)
-
-    return report
 
 
 def _die_with_parent() -> None:
