@@ -33,8 +33,11 @@ from harness.runner.run import load, prepare
 from harness.runner.session import Session
 from harness.runner.train import step_size
 
+SMALL = ("batch_size=1", "precision=fp32", "task.context=32", "model.tokenizer.vocab_size=1024", "hardware.threads=1")
 CELLS = (
-    ["model=gpt-nano", "batch_size=1", "precision=fp32"],
+    # Steps so small that what is added shows.
+    ["model=gpt-pico", *SMALL],
+    ["model=gpt-nano", *SMALL],
     ["model=gpt-micro", "batch_size=16", "precision=fp32"],
     ["model=gpt-mini", "batch_size=16", "precision=fp32"],
     ["model=gpt-mini", "batch_size=16", "precision=bf16-mixed"],
@@ -144,7 +147,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     heads = ("steps", "loop ms", "runner ms", "added ms", "ratio", "quartiles")
-    print(f"{'cell':55}" + "".join(f"{head:>15}" for head in heads))
+    print(f"{'cell':110}" + "".join(f"{head:>15}" for head in heads))
     for overrides in [cell.split() for cell in options.cells] or CELLS:
         short = compare(list(overrides), 30)
         steps = 30 + int(options.seconds / (statistics.median(short[0]) + statistics.median(short[1])))
@@ -152,9 +155,10 @@ def main() -> None:
         ratios = [ours / theirs for ours, theirs in zip(runner, loop[: len(runner)], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         ours, theirs = statistics.median(runner) * 1e3, statistics.median(loop) * 1e3
+        added = statistics.median(a - b for a, b in zip(runner, loop[: len(runner)], strict=True)) * 1e3
         spread = f"{low:.3f} {high:.3f}"
-        values = (len(ratios), f"{theirs:.2f}", f"{ours:.2f}", f"{ours - theirs:.2f}", f"{middle:.3f}", spread)
-        print(f"{' '.join(overrides):55}" + "".join(f"{value!s:>15}" for value in values), flush=True)
+        values = (len(ratios), f"{theirs:.2f}", f"{ours:.2f}", f"{added:.2f}", f"{middle:.3f}", spread)
+        print(f"{' '.join(overrides):110}" + "".join(f"{value!s:>15}" for value in values), flush=True)
 
 
 if __name__ == "__main__":

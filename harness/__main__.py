@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from harness import __version__
 from harness.errors import Terminated, UserError
@@ -15,7 +16,7 @@ _EPILOG = """Overrides are Hydra's: key=value, group=option, and in a sweep key=
   joulebench run model=smollm2-135m precision=bf16 batch_size=4
   joulebench sweep model=gpt-nano,gpt-micro task=train precision=fp32,bf16 batch_size=8,32
   joulebench sweep experiment=demo
-  joulebench report demo
+  joulebench report demo --venue icml-column --site world
 
 Exit status: 0 done; 1 the answer is no (a cell failed); 2 bad input."""
 
@@ -76,14 +77,49 @@ def _parser() -> argparse.ArgumentParser:
     merge = commands.add_parser("merge", help="bring the results of several machines together", parents=[common])
     merge.add_argument("sources", nargs="+", metavar="SOURCE", help="results folders, or study folders in them")
     merge.add_argument("destination", help="results folder")
-    report = commands.add_parser("report", help="tables and figures of a study", parents=[common])
-    report.add_argument("study", help="folder under results/")
-    report.add_argument("--results-dir", default=os.environ.get("JOULEBENCH_RESULTS", "results"))
-    report.add_argument("--venue", default="neurips", help="width of the figures")
+    _add_reporting(commands, common)
     doctor = commands.add_parser("doctor", help="what this machine can measure", parents=[common])
     doctor.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="hardware= and energy=, as for run")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _add_reporting(commands: Any, common: argparse.ArgumentParser) -> None:
+    """The commands that start from what is on disk."""
+    results = argparse.ArgumentParser(add_help=False)
+    results.add_argument("--results-dir", default=os.environ.get("JOULEBENCH_RESULTS", "results"))
+    results.add_argument("--site", metavar="SITE", help="adds carbon and cost: an option of conf/site, or a path")
+    report = commands.add_parser("report", help="tables, figures and a page of studies", parents=[common, results])
+    report.add_argument("study", nargs="+", help="folders under results/")
+    report.add_argument("--to", metavar="NAME", help="folder under results/ to write to; the study's own by default")
+    report.add_argument("--venue", default="neurips", help="width of the figures")
+    beside = "another tool's results beside ours: tidy-csv, lm-eval, optimum-benchmark, codecarbon or ml-energy"
+    report.add_argument("--import", dest="beside", action="append", default=[], metavar="FORMAT=PATH", help=beside)
+    report.add_argument(
+        "--columns", type=lambda text: text.split(","), default=[], help="of a table of your own: a,b,c"
+    )
+    report.add_argument("--figures", metavar="FILE", help="a figure list of your own")
+    report.add_argument("--figure", metavar="NAME", help="draw this one alone")
+    restyle = "a key of its entry or a setting of its style, such as --set x_scale=linear"
+    report.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=restyle)
+    export = commands.add_parser("export", help="a study in formats of reviewers and hubs", parents=[common, results])
+    export.add_argument("study", help="folder under results/")
+    formats = "mlperf-log, model-index, compute-statement, croissant, wandb or mlflow"
+    export.add_argument("formats", nargs="+", metavar="FORMAT", help=formats)
+    work = "a run's energy extended to a larger model, more tokens or requests"
+    project = commands.add_parser("project", help=work, parents=[common, results])
+    project.add_argument("record", help="a run's folder, or its record.json")
+    for option, metavar, text in (
+        ("parameters", "N", "of a dense decoder; without it, the measured model"),
+        ("tokens", "D", "tokens to train on"),
+        ("requests", "R", "requests to answer"),
+        ("prompt-tokens", "T", "of a request; without it, as measured"),
+        ("output-tokens", "T", "of a request; without it, as measured"),
+    ):
+        project.add_argument(f"--{option}", type=float, metavar=metavar, help=text)
+    factor = "utilisation may be F times higher or lower"
+    project.add_argument("--utilisation-factor", type=float, default=1.0, metavar="F", help=factor)
+    project.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _complete(arguments: Sequence[str]) -> int:

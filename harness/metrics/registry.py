@@ -26,6 +26,7 @@ class Metric:
         scale: From the stored unit to the printed one.
         digits: Significant digits in printed tables.
         better: Direction of improvement, if it has one.
+        error: Column with its relative 95 % half-width of random error, where that is not in <name>_ci_low and _high.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Metric:
     scale: float = 1.0
     digits: int = 4
     better: Better = ""
+    error: str = ""
 
     @property
     def axis(self) -> str:
@@ -50,6 +52,7 @@ _ENERGY: tuple[Literal["quality", "energy"], ...] = ("energy",)
 
 METRICS = (
     Metric("study", "study", "Study", "Named grid of cells, run for one question."),
+    Metric("origin", "", "Origin", "What measured the row: joulebench, or the tool and the file that it was imported from."),
     Metric("run_id", "run_id", "Run", "Folder of the run; ends in the cell's fingerprint."),
     Metric("status", "status", "Status", "ok, oom, failed, timeout, unsupported or invalid."),
     Metric("task", "cell.task", "Task", "What was done with the model.", BOTH),
@@ -104,6 +107,7 @@ METRICS = (
     Metric("cross_entropy_difference", "", "Loss over fp32's", "Nats a token more than the same model in fp32 and uncompressed, document by document of the same text; its exp is the ratio of perplexities.", _QUALITY, "nats/token", digits=3, better="lower"),
     Metric("cross_entropy_difference_ci_low", "", "Loss, low", "95 % bootstrap over documents, paired.", _QUALITY, digits=3),
     Metric("cross_entropy_difference_ci_high", "", "Loss, high", "95 % bootstrap over documents, paired.", _QUALITY, digits=3),
+    Metric("p_best_likelihood", "", "p of being the best", "Paired test over documents against the run with the lowest loss on the same text, corrected for their number (Holm); 1 for the best itself.", digits=2),
     Metric(
         "word_perplexity",
         "quality.word_perplexity",
@@ -177,6 +181,7 @@ METRICS = (
         "mJ/token",
         1e3,
         better="lower",
+        error="joules_per_token_relative_half_width",
     ),
     Metric(
         "joules_per_token_ci_low",
@@ -254,6 +259,7 @@ METRICS = (
     Metric("validation_energy_j", "summary.all_windows.validate.total_energy_j", "Validation energy", "Of all validations; no part of the training energy.", unit="J"),
     Metric("compile_energy_j", "summary.all_windows.compile.total_energy_j", "Compilation energy", "Of torch.compile before training; no part of the training energy.", unit="J"),
     Metric("compile_s", "summary.all_windows.compile.duration_s", "Compilation time", "Seconds of torch.compile before training.", unit="s"),
+    Metric("compress_energy_j", "summary.all_windows.compress.total_energy_j", "Compression energy", "Of quantising or pruning before the work; no part of the work's energy.", unit="J"),
     Metric("interruptions", "summary.training.interruptions", "Interruptions", "How often the training went on from a checkpoint."),
     Metric("lost_energy_j", "summary.training.lost_energy_j", "Energy lost", "Of steps that were done again after interruptions; empty where unknown.", unit="J"),
     Metric("data_wait_share", "summary.training.data_wait_share", "Waiting for data", "Share of training time in which batches were made.", unit="%", scale=100),
@@ -285,11 +291,11 @@ METRICS = (
     Metric("joules_per_correct_answer", "summary.answers.joules_per_correct_answer", "Energy per correct answer", "Of everything that answering took, over right answers.", _ENERGY, "J", better="lower"),
     Metric("prompt_tokens_mean", "summary.generation.prompt_tokens_mean", "Prompt", "Mean tokens of a prompt.", unit="tokens"),
     Metric("output_tokens", "summary.generation.output_tokens", "Output", "Tokens that each request adds.", unit="tokens"),
-    Metric("prefill_joules_per_token", "summary.phases.prefill.joules_per_token", "Prefill energy per prompt token", "Energy of reading prompts over their tokens.", _ENERGY, "mJ/token", 1e3, better="lower"),
+    Metric("prefill_joules_per_token", "summary.phases.prefill.joules_per_token", "Prefill energy per prompt token", "Energy of reading prompts over their tokens.", _ENERGY, "mJ/token", 1e3, better="lower", error="prefill_relative_half_width"),
     Metric("prefill_relative_half_width", "summary.phases.prefill.joules_per_token_relative_half_width", "Random error of prefill", "95 % half-width over the mean of the prefill energy.", unit="%", scale=100),
     Metric("prefill_tokens_per_second", "summary.phases.prefill.tokens_per_second", "Prefill throughput", "Prompt tokens over seconds.", unit="tokens/s", better="higher"),
     Metric("prefill_mfu", "summary.phases.prefill.mfu", "Prefill MFU", "As mfu, of reading prompts.", better="higher"),
-    Metric("decode_joules_per_token", "summary.phases.decode.joules_per_token", "Decode energy per output token", "Energy of windows that hold only decoding steps, over the tokens that these add.", _ENERGY, "mJ/token", 1e3, better="lower"),
+    Metric("decode_joules_per_token", "summary.phases.decode.joules_per_token", "Decode energy per output token", "Energy of windows that hold only decoding steps, over the tokens that these add.", _ENERGY, "mJ/token", 1e3, better="lower", error="joules_per_token_relative_half_width"),
     Metric("decode_tokens_per_second", "summary.phases.decode.tokens_per_second", "Decode throughput", "Output tokens over seconds of decoding, all requests of a batch.", unit="tokens/s", better="higher"),
     Metric("joules_per_request", "summary.phases.request.joules_per_sample", "Energy per request", "Prompt to last token, over the requests answered.", _ENERGY, "J", better="lower"),
     Metric("joules_per_output_token", "summary.phases.request.joules_per_token", "Energy per output token", "Of whole requests, their prompts included, over output tokens.", _ENERGY, "mJ/token", 1e3, better="lower"),
@@ -319,6 +325,7 @@ METRICS = (
         "mJ/byte",
         1e3,
         better="lower",
+        error="score_relative_half_width",
     ),
     Metric("score_joules_per_token", "summary.phases.score.joules_per_token", "Scoring energy per token", "As joules_per_token, of the scoring phase.", unit="mJ/token", scale=1e3),
     Metric("score_repeats", "summary.phases.score.repeats", "Repeats of scoring", "Measured windows of the scoring phase."),
@@ -336,6 +343,15 @@ METRICS = (
     Metric("peak_rss_bytes", "summary.peak_rss_bytes", "Peak memory", "Largest resident memory of the run's process.", _ENERGY, "GB", 1e-9),
     Metric("duration_s", "duration_s", "Duration", "Seconds of the whole run.", unit="s"),
     Metric("run_energy_j", "summary.run.total_energy_j", "Energy of the run", "Of the whole run, loading and warm-up included, also of one that failed; of one that was killed, what its last report said.", unit="J"),
+    Metric("run_energy_low_j", "summary.run.total_energy_low_j", "Energy of the run, low", "Lower end of its interval.", unit="J"),
+    Metric("run_energy_high_j", "summary.run.total_energy_high_j", "Energy of the run, high", "Upper end of its interval.", unit="J"),
+    Metric("run_energy_method", "summary.run.energy_method", "Energy of the run is", "How it was obtained."),
+    Metric("carbon_g", "", "Carbon", "CO2 equivalent of the run's energy, by the PUE and carbon intensity of the site that the report was made for.", unit="g", better="lower"),
+    Metric("carbon_g_low", "", "Carbon, low", "From the lower ends of energy and factors.", unit="g"),
+    Metric("carbon_g_high", "", "Carbon, high", "From the upper ends of energy and factors.", unit="g"),
+    Metric("cost_usd", "", "Cost", "Of the run's energy, by the PUE and price of the site that the report was made for.", unit="USD", better="lower"),
+    Metric("cost_usd_low", "", "Cost, low", "From the lower ends of energy and factors.", unit="USD"),
+    Metric("cost_usd_high", "", "Cost, high", "From the upper ends of energy and factors.", unit="USD"),
     Metric("fingerprint", "fingerprint", "Fingerprint", "Identity of the cell."),
     Metric("environment_fingerprint", "environment_fingerprint", "Environment", "Identity of machine and software."),
     Metric("started_at", "started_at", "Started", "UTC."),

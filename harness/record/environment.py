@@ -79,6 +79,16 @@ def comparable(environment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def identity(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What `environment_fingerprint` is of, flat: what must agree before two runs are pooled."""
+    flat: dict[str, Any] = {}
+    for key in _IDENTITY:
+        value = environment.get(key)
+        parts = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
+        flat.update(parts)
+    return flat
+
+
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys that two flat environments both have with unlike values, as key: (then, now)."""
     return {key: (then[key], now[key]) for key in then.keys() & now.keys() if then[key] != now[key]}

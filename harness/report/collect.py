@@ -1,9 +1,9 @@
-"""One tidy data frame from a study's records, by the columns of the metric registry."""
+"""One tidy data frame from the records of studies, by the columns of the metric registry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,134 +11,90 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.metrics.registry import METRICS
-from harness.record.record import SCHEMA_VERSION, read_record, record_folders
-from harness.stats.intervals import Interval, ratio_interval
-
+from harness.record.migrate import migrated
+from harness.record.record import read_record, record_folders
+from harness.report.derive import with_best, with_differences, with_ratios
+from harness.report.external.read import unique_ids
+from harness.report.files import Records, RunFiles
+from harness.report.wording import OWN
 
 @dataclass(frozen=True)
 class Collected:
-    """A study's runs, and what had to be left out.
+    """Runs of one study or of several, and what had to be left out.
 
     Attributes:
         runs: One row a run, one column a metric.
-        records: The records themselves, by run id.
+        files: What the runs left beside their records.
         left_out: Folders whose record could not be read, and why.
-        curves: Quality curves, by run id.
     """
 
     runs: pd.DataFrame
-    records: dict[str, dict[str, Any]]
-    left_out: dict[str, str]
-    curves: dict[str, pd.DataFrame]
+    files: RunFiles
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def records(self) -> Records:
+        """The records themselves, by run id; imported rows have none."""
+        return Records(self.files.folders)
+
+    @property
+    def ok(self) -> pd.DataFrame:
+        """The runs that have a result."""
+        return self.runs[self.runs["status"] == "ok"]
 
 
-def collect(study: Path) -> Collected:
-    """Read every record of a study.
+def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
+    """Read every record of some studies.
+
+    Args:
+        studies: Their folders. Run ids of several studies have the study's name before them.
+        beside: Rows of other tools, with columns of the registry.
 
     Raises:
-        UserError: If there is no such study, or it has no record.
+        UserError: If there is no such study, or no record in it.
     """
+    rows: list[dict[str, Any]] = []
+    folders: dict[str, Path] = {}
+    left_out: dict[str, str] = {}
+    for study in studies:
+        found = len(rows)
+        for folder in record_folders(_existing(study)):
+            # A merged run of another machine has that machine behind its name.
+            name = folder.name if len(studies) == 1 else f"{study.name}/{folder.name}"
+            try:
+                record = migrated(_present(read_record(folder)))
+            except ValueError as error:
+                left_out[name] = str(error)
+                continue
+            rows.append({**row(record), "run_id": name, "origin": OWN})
+            folders[name] = folder
+        if len(rows) == found:
+            raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
+    files = RunFiles(folders)
+    runs = _frame([pd.DataFrame(rows), *beside])
+    return Collected(with_best(with_differences(with_ratios(runs), files), files), files, left_out)
+
+
+def _frame(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All rows in one frame with a column a metric, in the registry's order."""
+    columns = [metric.name for metric in METRICS]
+    rows = [entry for part in parts for entry in part.to_dict("records")]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(run_id=unique_ids(list(frame["run_id"])))
+
+
+def _existing(study: Path) -> Path:
     if not study.is_dir():
         known = sorted(path.name for path in study.parent.glob("*") if path.is_dir()) if study.parent.is_dir() else []
         raise UserError(
             f"{study}: no such study", allowed=known, remedy="run it first: joulebench sweep study=NAME ..."
         )
-    records: dict[str, dict[str, Any]] = {}
-    left_out: dict[str, str] = {}
-    for folder in record_folders(study):
-        try:
-            records[folder.name] = _checked(read_record(folder))
-        except ValueError as error:
-            left_out[folder.name] = str(error)
-    if not records:
-        raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
-    # A merged run of another machine has that machine behind its name.
-    rows = [{**row(record), "run_id": name} for name, record in records.items()]
-    runs = pd.DataFrame(rows, columns=[metric.name for metric in METRICS])
-    paths = {run_id: study / run_id / "curve.parquet" for run_id in records}
-    curves = {run_id: pd.read_parquet(path) for run_id, path in paths.items() if path.is_file()}
-    # Trainings with unlike budgets are no comparison of precisions.
-    scored = [run_id for run_id, record in records.items() if record["cell"]["task"] != "train"]
-    costs = {run_id: study / run_id / "likelihoods.parquet" for run_id in scored}
-    likelihoods = {run_id: pd.read_parquet(path) for run_id, path in costs.items() if path.is_file()}
-    return Collected(with_differences(with_ratios(runs), likelihoods), records, left_out, curves)
+    return study
 
 
-# Runs that agree in all of these differ in nothing that would not cancel in the ratio of their energies.
-COMPARABLE = [
-    "task",
-    "data",
-    "tokenizer",
-    "device_name",
-    "environment_fingerprint",
-    "energy_method",
-    "energy_components",
-]
-
-
-def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
-    """Add joules per token over those of the cheapest comparable run that is ok, with an interval.
-
-    The scale of a sensor, or of the modelled CPU, is common to comparable runs and cancels: what remains is random
-    error, and, for a model of two curves, the range from the ratio under one curve to the ratio under the other.
-    """
-    runs = runs.copy()
-    costs = ["joules_per_token", "joules_per_token_low", "joules_per_token_high"]
-    half_width = "joules_per_token_relative_half_width"
-    known = runs[(runs["status"] == "ok") & runs[[*costs, half_width]].notna().all(axis=1)]
-    for _, group in known.groupby(COMPARABLE, dropna=False):
-        cheapest = group.sort_values("joules_per_token", kind="stable").iloc[0]
-        ratios = group[costs].astype(float) / cheapest[costs].astype(float)
-        spread = (group[half_width].astype(float) ** 2 + float(cheapest[half_width]) ** 2) ** 0.5
-        spread[ratios["joules_per_token"] == 1.0] = 0.0
-        runs.loc[group.index, "energy_ratio"] = ratios["joules_per_token"]
-        runs.loc[group.index, "energy_ratio_ci_low"] = ratios.min(axis=1) * (1 - spread)
-        runs.loc[group.index, "energy_ratio_ci_high"] = ratios.max(axis=1) * (1 + spread)
-    return runs
-
-
-# Runs that agree in all of these scored the same tokens of the same text.
-SAME_TEXT = [
-    *("task", "model", "data", "tokenizer", "seed", "scored_tokens", "text_bytes"),
-    *("score_context", "score_stride", "score_documents"),
-]
-
-
-def with_differences(runs: pd.DataFrame, likelihoods: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Add what each run loses against the same model in fp32, whole, in PyTorch: nats a token, document by document.
-
-    The documents of one text are easy or hard for both, which cancels: the interval (95 %, bootstrap over documents) is
-    much narrower than those of the two perplexities. The reference has the same batch size, or else is the first.
-    """
-    runs = runs.copy()
-    known = runs[(runs["status"] == "ok") & runs["run_id"].isin(list(likelihoods))]
-    for _, group in known.groupby(SAME_TEXT, dropna=False):
-        plain = group["compression"].isin(["none", None]) & group["backend"].isin(["eager", None])
-        whole = group[(group["precision"] == "fp32") & plain]
-        if whole.empty:
-            continue
-        for index, run in group.iterrows():
-            alike = whole[whole["batch_size"] == run["batch_size"]]
-            reference = (alike if len(alike) else whole).iloc[0]
-            found = _paired(likelihoods[str(run["run_id"])], likelihoods[str(reference["run_id"])])
-            if found is not None:
-                runs.loc[index, "cross_entropy_difference"] = found.value
-                runs.loc[index, "cross_entropy_difference_ci_low"] = found.low
-                runs.loc[index, "cross_entropy_difference_ci_high"] = found.high
-    return runs
-
-
-def _paired(run: pd.DataFrame, reference: pd.DataFrame) -> Interval | None:
-    """Mean difference a token, where the documents have the same tokens."""
-    if len(run) != len(reference) or (run["tokens"] != reference["tokens"]).any():
-        return None
-    return ratio_interval(list(run["nats"] - reference["nats"]), list(run["tokens"]), seed=0)
-
-
-def _checked(record: dict[str, Any] | None) -> dict[str, Any]:
-    if record is None or record.get("schema_version") != SCHEMA_VERSION:
-        found = record.get("schema_version") if record else None
-        raise ValueError(f"record of schema version {found}, and this program reads {SCHEMA_VERSION}")
+def _present(record: dict[str, Any] | None) -> dict[str, Any]:
+    if record is None:
+        raise ValueError("the record is gone")
     return record
 
 
@@ -153,3 +109,8 @@ def _dig(record: Mapping[str, Any], path: str) -> Any:
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def with_runs(collected: Collected, runs: pd.DataFrame) -> Collected:
+    """The same with other or more columns, such as those of a site."""
+    return replace(collected, runs=runs)

@@ -6,21 +6,25 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from importlib.resources import files
+from dataclasses import dataclass, replace
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.style
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
 from harness.data.cache import atomic_path
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean, first_line
 from harness.metrics.registry import BY_NAME
 from harness.report.collect import Collected
-from harness.report.draw import DRAW, Curves, fit_of, series, shows_energy
-from harness.report.spec import FigureSpec
+from harness.report.files import RunFiles
+from harness.report.kinds import KINDS
+from harness.report.look import log_axis, shows_energy
+from harness.report.spec import FigureSpec, spec_of
 from harness.report.wording import energy_sentence, protocol_sentence
 
 # Full text width, or a column where the venue has two, in inches.
@@ -30,6 +34,23 @@ VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl":
 LABEL = 32
 ERROR_BARS = "Error bars: 95 % of random error (Student's t over repeats, and the counters' updates)."
 BOOTSTRAP_BARS = "Vertical bars: 95 % bootstrap over the scored text."
+# Figures of more points than this are pixels inside their PDF and SVG, which would be megabytes of paths.
+MANY = 2000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk.
+
+    Attributes:
+        path: The PDF; PNG, SVG and the caption with its run ids stand beside it.
+        caption: What it shows.
+        run_ids: Whose runs.
+    """
+
+    path: Path
+    caption: str
+    run_ids: list[str]
 
 
 def load_specs(study: str, experiments: Path) -> list[FigureSpec]:
@@ -39,139 +60,195 @@ def load_specs(study: str, experiments: Path) -> list[FigureSpec]:
         UserError: If the list has an unknown key, kind or column.
     """
     own = experiments / study.removesuffix("-gpu") / "figures.yaml"
-    default = files("harness.report").joinpath("default_figures.yaml")
-    text = own.read_text(encoding="utf-8") if own.is_file() else default.read_text(encoding="utf-8")
-    return [_spec(entry, str(own)) for entry in yaml.safe_load(text)]
+    if study and own.is_file():
+        return read_specs(own)
+    default = resources("harness.report").joinpath("default_figures.yaml")
+    return [
+        checked(spec_of(entry, "default"), "default") for entry in yaml.safe_load(default.read_text(encoding="utf-8"))
+    ]
 
 
-def _spec(entry: dict[str, Any], where: str) -> FigureSpec:
+def read_specs(path: Path) -> list[FigureSpec]:
+    """A figure list.
+
+    Raises:
+        UserError: If there is no such file, or it has an unknown key, kind or column.
+    """
     try:
-        spec = FigureSpec(**{**entry, "series": tuple(entry["series"])})
-    except (TypeError, KeyError) as error:
-        known = list(FigureSpec.__dataclass_fields__)
-        raise UserError(f"{where}: figure {entry.get('name')}: {error}", allowed=known) from error
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: {first_line(error)}", remedy="give a YAML list of figures") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{path}: not a list of figures", remedy="see harness/report/default_figures.yaml")
+    return [checked(spec_of(entry, str(path)), str(path)) for entry in entries]
+
+
+def checked(spec: FigureSpec, where: str) -> FigureSpec:
+    """The spec, if its kind and columns exist.
+
+    Raises:
+        UserError: If not.
+    """
+    if spec.kind not in KINDS:
+        raise UserError(f"{where}: figure {spec.name}: unknown kind {spec.kind}", allowed=KINDS)
     interval = [f"{spec.y}_ci_{end}" for end in ("low", "high")] if spec.y_interval else []
-    columns = [spec.x, spec.y, spec.x_error, spec.y_error, *interval, spec.each, *spec.series, *spec.where]
-    unknown = [column for column in columns if column is not None and column not in BY_NAME]
-    if unknown or spec.kind not in DRAW:
-        raise UserError(f"{where}: figure {spec.name}: unknown {unknown or spec.kind}", allowed=[*BY_NAME, *DRAW])
+    needed = [getattr(spec, key) for key in KINDS[spec.kind].columns]
+    optional = [spec.x_error, spec.y_error, spec.each, *interval, *spec.series, *spec.where, *spec.label]
+    unknown = [column for column in (*needed, *optional) if column is not None and column not in BY_NAME]
+    if unknown or None in needed:
+        raise UserError(f"{where}: figure {spec.name}: unknown {unknown or 'columns'}", allowed=BY_NAME)
     return spec
 
 
-def write_figures(collected: Collected, specs: Sequence[FigureSpec], folder: Path, venue: str) -> list[Path]:
-    """Draw what can be drawn, as PDF and PNG, each with its caption and run ids; returns the PDFs.
+def restyled(spec: FigureSpec, settings: Sequence[str]) -> FigureSpec:
+    """The spec with keys set anew, each `key=value` with a value in YAML.
+
+    Raises:
+        UserError: If a setting is none, or its key, value or column is unknown.
+    """
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator:
+            raise UserError(f"--set {setting}: not key=value", remedy="for example --set series=[precision]")
+        changes[key] = yaml.safe_load(value)
+    return checked(spec_of({**_given(spec), **changes}, "--set"), "--set")
+
+
+def _given(spec: FigureSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in FigureSpec.__dataclass_fields__}
+
+
+def write_figures(collected: Collected, specs: Sequence[FigureSpec], folder: Path, venue: str) -> list[Drawn]:
+    """Draw what can be drawn, as PDF, PNG and SVG, each with its caption and run ids.
 
     Raises:
         UserError: If the venue is unknown.
     """
     if venue not in VENUES:
         raise UserError(f"--venue {venue}: unknown", allowed=VENUES)
-    drawn: list[Path] = []
+    drawn: list[Drawn] = []
     for spec in specs:
-        for name, runs in _panels(spec, collected.runs, collected.curves):
-            if enough(spec, runs):
-                drawn.append(_write(name, spec, runs, collected, folder, VENUES[venue]))
+        sized = spec if spec.width_in else replace(spec, width_in=VENUES[venue])
+        for name, runs in _panels(spec, collected):
+            if KINDS[spec.kind].enough(spec, runs):
+                drawn.append(_write(folder / f"{name}.pdf", sized, runs, collected))
     return drawn
 
 
-def _panels(spec: FigureSpec, runs: pd.DataFrame, curves: Curves) -> Iterator[tuple[str, pd.DataFrame]]:
+def _panels(spec: FigureSpec, collected: Collected) -> Iterator[tuple[str, pd.DataFrame]]:
     """The runs of each figure that a spec stands for."""
-    chosen = runs[runs["status"] == "ok"]
+    chosen = collected.ok
     for column, value in spec.where.items():
-        chosen = chosen[chosen[column] == value]
-    shown = chosen["run_id"].isin(curves) if spec.kind == "curves" else chosen[[spec.x, spec.y]].notna().all(axis=1)
-    chosen = chosen[shown]
+        chosen = chosen[chosen[column].isin(value if isinstance(value, list) else [value])]
+    chosen = chosen[KINDS[spec.kind].shown(spec, chosen, collected.files)] if len(chosen) else chosen
     if spec.each is None:
         yield spec.name, chosen
         return
     for value, group in chosen.groupby(spec.each):
-        yield f"{spec.name}_{value!s}", group
+        yield f"{spec.name}_{value!s}".replace("/", "-"), group
 
 
-def enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
-    """Whether a figure would show anything: two points for a front, two values of x for a line, a curve."""
-    if spec.kind == "curves":
-        return not runs.empty
-    return len(runs) >= 2 and (spec.kind == "pareto" or runs[spec.x].nunique() >= 2)
-
-
-def draw(
-    spec: FigureSpec, runs: pd.DataFrame, note: str, width_in: float, curves: Mapping[str, pd.DataFrame]
-) -> Figure:
-    """One figure from a data frame with the columns of runs.csv.
+def draw(spec: FigureSpec, runs: pd.DataFrame, note: str = "", files: RunFiles | None = None) -> Figure:
+    """One figure from a data frame with the columns of runs.csv, also in a notebook.
 
     Args:
         spec: What to plot.
         runs: The runs to show.
         note: Sentence below the axes: where energy came from, what the error bars are.
-        width_in: Width in inches.
-        curves: Quality curve by run id.
+        files: What the runs left beside their records, for the kinds that show it.
     """
-    figure = Figure(figsize=(width_in, max(2.6, width_in * 0.56)), layout="constrained")
-    axes = figure.add_subplot()
-    DRAW[spec.kind](axes, spec, runs, curves)
-    axes.set_xlabel(BY_NAME[spec.x].axis)
-    label = f"{'Validation: ' if spec.kind == 'curves' else ''}{BY_NAME[spec.y].axis}"
-    axes.set_ylabel(label if len(label) <= LABEL else label.replace(" (", "\n(", 1))
-    handles, labels = axes.get_legend_handles_labels()
-    narrow = width_in < 4
-    figure.legend(
-        handles, labels, loc="outside upper left" if narrow else "outside right upper", ncols=2 if narrow else 1
-    )
-    lines = textwrap.wrap(note, width=int(width_in * 25))
-    figure.supxlabel("\n".join(lines), fontsize=5.5, color="#555555", x=0.01, ha="left")
+    kind, width = KINDS[spec.kind], spec.width_in or VENUES["neurips"]
+    with settings(spec.rc):
+        height = spec.height_in or max(2.6, width * 0.56)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+        kind.draw(axes, spec, runs, files or RunFiles())
+        kind.name_axes(axes, spec)
+        axes.set_ylabel(_two_lines(axes.get_ylabel()))
+        _scales(axes, spec)
+        if spec.title:
+            axes.set_title(spec.title)
+        _legend(figure, spec, width)
+        if len(runs) > MANY:
+            axes.set_rasterization_zorder(10)
+        lines = textwrap.wrap(note, width=int(width * 25))
+        figure.supxlabel("\n".join(lines), fontsize=5.5, color="#555555", x=0.01, ha="left")
     return figure
+
+
+def _two_lines(label: str) -> str:
+    return label if len(label) <= LABEL else label.replace(" (", "\n(", 1)
+
+
+def _scales(axes: Any, spec: FigureSpec) -> None:
+    """Scales that the spec asks for instead of the kind's own."""
+    for which, scale in (("x", spec.x_scale), ("y", spec.y_scale)):
+        if scale == "log":
+            log_axis(axes, which)  # type: ignore[arg-type]
+        elif scale == "linear":
+            (axes.set_xscale if which == "x" else axes.set_yscale)("linear")
+
+
+def _legend(figure: Figure, spec: FigureSpec, width: float) -> None:
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    narrow = width < 4
+    place = spec.legend or ("above" if narrow else "right")
+    if place != "none" and handles:
+        where: Any = "outside upper left" if place == "above" else "outside right upper"
+        figure.legend(handles, labels, loc=where, ncols=(2 if narrow else 3) if place == "above" else 1)
 
 
 def style() -> AbstractContextManager[None]:
     """The project's style, in force while a figure is drawn and while it is saved."""
     context: AbstractContextManager[None] = matplotlib.style.context(
-        str(files("harness.report").joinpath("joulebench.mplstyle"))
+        str(resources("harness.report").joinpath("joulebench.mplstyle"))
     )
     return context
 
 
-def caption(spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> str:
+def settings(rc: dict[str, Any]) -> AbstractContextManager[None]:
+    """Settings of matplotlib, in force for a while.
+
+    Raises:
+        UserError: If it knows one of them not.
+    """
+    unknown = [name for name in rc if name not in mpl.rcParams]
+    if unknown:
+        raise UserError(f"rc: matplotlib has no setting {unknown[0]}", remedy=did_you_mean(unknown[0], mpl.rcParams))
+    return mpl.rc_context(rc)  # type: ignore[arg-type]
+
+
+def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     """What the figure shows, how energy was obtained, and what the error bars are."""
-    x, y = BY_NAME[spec.x], BY_NAME[spec.y]
+    columns = (spec.x, spec.y, spec.value or "")
     bars = " ".join([ERROR_BARS] * bool(spec.x_error or spec.y_error) + [BOOTSTRAP_BARS] * spec.y_interval)
-    texts = f"Text: {', '.join(sorted(set(runs['data'])))}."
-    energy = energy_sentence(runs, collected.records) if shows_energy(spec) else ""
-    repeats = "score_repeats" if any(column.startswith("score_") for column in (spec.x, spec.y)) else "repeats"
-    hollow = "Hollow markers: modelled." if energy and "modelled" in set(runs["energy_method"]) else ""
-    what = "Validations of each run: " if spec.kind == "curves" else ""
-    shown = f"{what}{y.label} against {x.label.lower()}."
-    protocol = protocol_sentence(runs, repeats)
-    sentences = [shown, fit_sentence(spec, runs), texts, energy, hollow, protocol, bars]
+    texts = sorted({text for text in runs["data"] if isinstance(text, str)})
+    energy = energy_sentence(runs) if shows_energy(spec) else ""
+    repeats = "score_repeats" if any(column.startswith("score_") for column in columns) else "repeats"
+    markers = spec.kind in ("pareto", "lines", "power-law") and energy and "modelled" in set(runs["energy_method"])
+    sentences = [
+        KINDS[spec.kind].caption(spec, runs, files),
+        f"Text: {', '.join(texts)}." if texts else "",
+        energy,
+        "Hollow markers: modelled." if markers else "",
+        protocol_sentence(runs, repeats),
+        bars,
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def fit_sentence(spec: FigureSpec, runs: pd.DataFrame) -> str:
-    """The exponents of a power-law figure, and of the published one beside them."""
-    if spec.kind != "power-law":
-        return ""
-    fits = {label: fit_of(spec, group) for label, _, group in series(spec, runs)}
-    found = [
-        f"{label}: {law.exponent:.3f} ({law.exponent_low:.3f} to {law.exponent_high:.3f})"
-        for label, law in fits.items()
-        if law is not None
-    ]
-    reference = f" Dotted: {spec.reference} ({spec.reference_exponent:g})." if spec.reference_exponent else ""
-    return f"Exponents with 95 % intervals of the fits: {'; '.join(found)}.{reference}" if found else ""
-
-
-def _write(
-    name: str, spec: FigureSpec, runs: pd.DataFrame, collected: Collected, folder: Path, width_in: float
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = caption(spec, runs, collected)
-    with style():
-        figure = draw(spec, runs, text, width_in, collected.curves)
+def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> Drawn:
+    text = caption(spec, runs, collected.files)
+    with style(), settings({"svg.hashsalt": path.stem, **spec.rc}):
+        figure = draw(spec, runs, text, collected.files)
         # No date inside, so that the same records give the same file.
-        for suffix, undated in ((".pdf", {"CreationDate": None}), (".png", {})):
-            with atomic_path(folder / f"{name}{suffix}") as temporary:
-                figure.savefig(temporary, format=suffix[1:], metadata=undated)
-    sidecar = {"caption": text, "run_ids": sorted(runs["run_id"])}
-    with atomic_path(folder / f"{name}.json") as temporary:
+        undated: Mapping[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
+        for suffix, metadata in undated.items():
+            with atomic_path(path.with_suffix(suffix)) as temporary:
+                figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+    drawn = Drawn(path, text, sorted(runs["run_id"]))
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        sidecar = {"caption": drawn.caption, "run_ids": drawn.run_ids}
         temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
-    return folder / f"{name}.pdf"
+    return drawn

@@ -2,73 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
 from harness.data.cache import atomic_path
-from harness.metrics.registry import METRICS, Metric
+from harness.errors import UserError, did_you_mean
+from harness.metrics.registry import BY_NAME, METRICS, Metric
 from harness.report.collect import Collected
+from harness.report.columns import Column, columns_for
 from harness.report.wording import energy_sentence, protocol_sentence
 
-TableName = Literal["quality", "energy"]
+BOLD = (
+    "Bold: the best among runs of the same task and data (and, of energies, the same machine and method), and what "
+    "cannot be told from it (95 %, Holm)."
+)
+INTERVALS = "Intervals of quality: 95 % bootstrap over the documents of the text, or the windows of a single one."
+PREAMBLE = r"% Needs \usepackage{booktabs,siunitx,etoolbox} \robustify\bfseries \sisetup{detect-weight,mode=text}"
 
 
-def write_tables(collected: Collected, folder: Path) -> list[Path]:
-    """Write all tables; returns the files."""
+def write_tables(collected: Collected, folder: Path, chosen: Sequence[str] = ()) -> list[Path]:
+    """Write all tables; returns the files.
+
+    Args:
+        collected: The runs.
+        folder: Where they are written.
+        chosen: Columns of one more table, `chosen`.
+
+    Raises:
+        UserError: If a chosen column does not exist.
+    """
     runs = collected.runs
     written = _write_data(runs, folder / "runs")
-    for name in ("quality", "energy"):
-        metrics = columns_of(name, runs)
+    tables = {name: columns_of(name, runs) for name in ("quality", "energy")}
+    if chosen:
+        tables["chosen"] = [_known(name) for name in chosen]
+    for name, metrics in tables.items():
         keys = [metric.name for metric in metrics]
-        written += _write_data(runs[["run_id", "status", *keys]], folder / name)
-        caption = _caption(name, collected)
-        written.append(_write(folder / f"{name}.md", markdown_table(runs, metrics, caption)))
-        written.append(_write(folder / f"{name}.tex", latex_table(runs, metrics, caption, label=f"tab:{name}")))
+        written += _write_data(runs[list(dict.fromkeys(["run_id", "status", *keys]))], folder / name)
+        columns, shared = columns_for(_sorted(runs), metrics)
+        caption = _caption(metrics, columns, collected, shared)
+        written.append(_write(folder / f"{name}.md", markdown_table(columns, caption)))
+        written.append(_write(folder / f"{name}.tex", latex_table(columns, caption, label=f"tab:{name}")))
     return written
 
 
-def columns_of(name: TableName, runs: pd.DataFrame) -> list[Metric]:
+def _known(name: str) -> Metric:
+    if name not in BY_NAME:
+        raise UserError(
+            f"--columns {name}: no such column", allowed=BY_NAME, remedy=did_you_mean(name, BY_NAME) or "see runs.csv"
+        )
+    return BY_NAME[name]
+
+
+def columns_of(name: str, runs: pd.DataFrame) -> list[Metric]:
     """The metrics that a table shows: those meant for it that at least one run has."""
     return [metric for metric in METRICS if name in metric.table and runs[metric.name].notna().any()]
 
 
-def markdown_table(runs: pd.DataFrame, metrics: list[Metric], caption: str) -> str:
-    """A Markdown table with its caption."""
+def markdown_table(columns: Sequence[Column], caption: str) -> str:
+    """A Markdown table with its caption; what is best is bold."""
     lines = [
-        "| " + " | ".join(metric.axis for metric in metrics) + " |",
-        "|" + "|".join(" --- " if _is_text(runs, metric) else " ---: " for metric in metrics) + "|",
+        "| " + " | ".join(column.heading for column in columns) + " |",
+        "|" + "|".join(" ---: " if column.numeric else " --- " for column in columns) + "|",
     ]
-    for _, run in _sorted(runs).iterrows():
-        lines.append("| " + " | ".join(_cell(run, metric).replace("|", "\\|") for metric in metrics) + " |")
-    return "\n".join([*lines, "", caption, ""])
+    rows = zip(*([_markdown(*cell) for cell in _cells(column)] for column in columns), strict=True)
+    return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows), "", caption, ""])
 
 
-def latex_table(runs: pd.DataFrame, metrics: list[Metric], caption: str, label: str) -> str:
-    """A booktabs table with its caption."""
-    alignment = "".join("l" if _is_text(runs, metric) else "r" for metric in metrics)
-    body = [
-        " & ".join(escape_latex(_cell(run, metric)) for metric in metrics) + r" \\"
-        for _, run in _sorted(runs).iterrows()
-    ]
+def _cells(column: Column) -> list[tuple[str, bool]]:
+    return list(zip(column.cells, column.bold, strict=True))
+
+
+def _markdown(text: str, bold: bool) -> str:
+    escaped = text.replace("|", "\\|")
+    return f"**{escaped}**" if bold and text else escaped
+
+
+def latex_table(columns: Sequence[Column], caption: str, label: str) -> str:
+    """A booktabs table with siunitx's columns, aligned at the decimal point, and its caption; what is best is bold."""
+    rows = zip(*([_latex(column, *cell) for cell in _cells(column)] for column in columns), strict=True)
     return "\n".join(
         [
+            PREAMBLE,
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escape_latex(caption)}}}",
             rf"\label{{{label}}}",
-            rf"\begin{{tabular}}{{{alignment}}}",
+            rf"\begin{{tabular}}{{{' '.join(_latex_type(column) for column in columns)}}}",
             r"\toprule",
-            " & ".join(escape_latex(metric.axis) for metric in metrics) + r" \\",
+            " & ".join(f"{{{escape_latex(column.heading)}}}" for column in columns) + r" \\",
             r"\midrule",
-            *body,
+            *(" & ".join(cells) + r" \\" for cells in rows),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
             "",
         ]
     )
+
+
+def _latex(column: Column, text: str, bold: bool) -> str:
+    if not column.numeric:
+        return escape_latex(text)
+    # A missing number is an empty group, which siunitx does not read as one.
+    return (r"\bfseries " if bold else "") + text if text else "{}"
+
+
+def _latex_type(column: Column) -> str:
+    """`l`, or siunitx's count of digits before and after the point, with a sign where one is."""
+    if not column.numeric:
+        return "l"
+    parts = [text.partition(".") for text in column.cells if text]
+    before = max((len(whole.lstrip("-")) for whole, _, _ in parts), default=1)
+    after = max((len(fraction) for _, _, fraction in parts), default=0)
+    sign = "-" if any(whole.startswith("-") for whole, _, _ in parts) else ""
+    return f"S[table-format={sign}{before}{f'.{after}' if after else ''}]"
 
 
 def escape_latex(text: str) -> str:
@@ -78,43 +128,22 @@ def escape_latex(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-def format_value(value: object, metric: Metric) -> str:
-    """A value in its printed unit; a missing one is an empty string."""
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
-    if isinstance(value, bool | str):
-        return str(value)
-    assert isinstance(value, int | float), f"{metric.name} is neither text nor a number"
-    scaled = float(value) * metric.scale
-    if scaled == int(scaled) and abs(scaled) < 10**metric.digits:
-        return str(int(scaled))
-    if abs(scaled) >= 10 ** (metric.digits - 1):
-        return f"{scaled:.0f}"
-    return f"{scaled:#.{metric.digits}g}".rstrip(".")
-
-
-def _cell(run: pd.Series, metric: Metric) -> str:
-    value = run[metric.name]
-    return format_value(value.item() if hasattr(value, "item") else value, metric)
-
-
-def _is_text(runs: pd.DataFrame, metric: Metric) -> bool:
-    return any(isinstance(value, str) for value in runs[metric.name])
-
-
 def _sorted(runs: pd.DataFrame) -> pd.DataFrame:
     shown = runs[runs["status"] == "ok"]
     return shown.sort_values(["task", "num_parameters", "model", "precision", "batch_size"], kind="stable")
 
 
-def _caption(name: TableName, collected: Collected) -> str:
-    ok = collected.runs[collected.runs["status"] == "ok"]
+def _caption(metrics: Sequence[Metric], columns: Sequence[Column], collected: Collected, shared: str) -> str:
+    ok = collected.ok
     missing = len(collected.runs) - len(ok)
+    energy = any("joules" in metric.name or "energy" in metric.name for metric in metrics)
+    quality = any(metric.name.endswith("_ci_low") and "joules" not in metric.name for metric in metrics)
     sentences = [
         protocol_sentence(ok),
-        "Intervals of perplexity: 95 % bootstrap over the documents of the text, or the windows of a single one."
-        if name == "quality"
-        else energy_sentence(ok, collected.records),
+        shared,
+        INTERVALS if quality and not energy else "",
+        energy_sentence(ok) if energy else "",
+        BOLD if any(any(column.bold) for column in columns) else "",
         f"{missing} run(s) without a result are in runs.csv." if missing else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+# Origin of a row that this program measured.
+OWN = "joulebench"
 
-def energy_sentence(runs: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]) -> str:
-    """How energy was obtained for these runs, in one or two sentences."""
-    methods = sorted(set(runs["energy_method"].dropna()))
-    if not methods or methods == ["unavailable"]:
+
+def energy_sentence(runs: pd.DataFrame) -> str:
+    """How energy was obtained for these runs, in one to three sentences."""
+    known = runs[runs["energy_method"].notna() & (runs["energy_method"] != "unavailable")]
+    if known.empty:
         return "Energy was not available."
-    devices = ", ".join(sorted(set(runs["device_name"].dropna())))
+    own, imported = known[known["origin"] == OWN], known[known["origin"] != OWN]
+    sentences = [_own(own) if len(own) else "", _imported(imported) if len(imported) else ""]
+    if known["energy_method"].isin(["modelled"]).nunique() > 1:
+        sentences.append("Modelled and measured figures must not be ranked together.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _own(runs: pd.DataFrame) -> str:
+    devices = _join(runs["device_name"])
+    methods = sorted(set(runs["energy_method"]))
     if methods == ["modelled"]:
         return (
             f"Energy is modelled, not measured: CPU ({devices}), from this process's CPU time, TDP and two published "
             f"load curves. {_scale_sentence(runs)}"
         )
-    if "modelled" in methods:
-        return f"Energy on {devices}: {', '.join(methods)}; modelled and measured figures must not be ranked together."
-    return f"Energy on {devices}: {', '.join(method.replace('_', ' ') for method in methods)} ({_components(runs)})."
+    return f"Energy on {devices}: {', '.join(methods).replace('_', ' ')} ({_components(runs)})."
+
+
+def _imported(runs: pd.DataFrame) -> str:
+    methods = ", ".join(sorted(set(runs["energy_method"]))).replace("_", " ")
+    return f"Imported energy ({_join(runs['origin'])}): {methods} ({_components(runs)})."
 
 
 def _scale_sentence(runs: pd.DataFrame) -> str:

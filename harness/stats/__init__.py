@@ -1,1 +1,1 @@
-"""Pure statistics: intervals and Pareto fronts. Imports nothing of ours."""
+"""Pure statistics. Imports nothing of ours."""

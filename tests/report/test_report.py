@@ -14,9 +14,10 @@ from harness.config.compose import config_dir
 from harness.errors import UserError
 from harness.metrics.registry import BY_NAME, METRICS
 from harness.report.collect import collect
+from harness.report.columns import format_value
 from harness.report.figures import VENUES, draw, load_specs, write_figures
 from harness.report.spec import FigureSpec
-from harness.report.tables import escape_latex, format_value
+from harness.report.tables import escape_latex
 
 
 def record(model="gpt-nano", precision="fp32", batch=1, cost=0.01, ppl=50.0, method="modelled", status="ok", **cell):
@@ -210,8 +211,8 @@ def test_a_figure_of_an_unknown_column_is_refused(tmp_path):
 def test_a_user_can_draw_one_figure_from_a_data_frame(study, tmp_path):
     collected = collect(study(*GRID))
     spec = FigureSpec("mine", "lines", "batch_size", "mean_power_w", ("precision",))
-    [path] = write_figures(collected, [spec], tmp_path / "mine", "acl-column")
-    assert path.name == "mine.pdf"
+    [drawn] = write_figures(collected, [spec], tmp_path / "mine", "acl-column")
+    assert drawn.path.name == "mine.pdf"
 
 
 @pytest.mark.parametrize(
@@ -270,8 +271,8 @@ def test_a_power_law_figure_states_its_exponents_and_the_published_one(study):
     folder = study(*runs)
     law = spec(kind="power-law", x="num_parameters_non_embedding", y="cross_entropy_nats", series=("token_budget",),
                reference_exponent=-0.076, reference="Someone (2020)")  # fmt: skip
-    [path] = write_figures(collect(folder), [law], folder / "figures", "neurips")
-    caption = json.loads(path.with_suffix(".json").read_text())["caption"]
+    [drawn] = write_figures(collect(folder), [law], folder / "figures", "neurips")
+    caption = json.loads(drawn.path.with_suffix(".json").read_text())["caption"]
     assert "0.001 M tokens: -0.100 (-0.100 to -0.100)." in caption
     assert "0.002" not in caption
     assert "Dotted: Someone (2020) (-0.076)." in caption
@@ -284,11 +285,11 @@ def test_a_curve_figure_shows_the_runs_that_have_a_curve(study):
     curve.to_parquet(folder / runs[0]["run_id"] / "curve.parquet")
     curves = spec(kind="curves", x="train_energy_j", y="perplexity")
     collected = collect(folder)
-    [path] = write_figures(collected, [curves], folder / "figures", "neurips")
-    sidecar = json.loads(path.with_suffix(".json").read_text())
+    [drawn] = write_figures(collected, [curves], folder / "figures", "neurips")
+    sidecar = json.loads(drawn.path.with_suffix(".json").read_text())
     assert sidecar["run_ids"] == [runs[0]["run_id"]]
     assert sidecar["caption"].startswith("Validations of each run: Perplexity per token against training energy.")
-    figure = draw(curves, collected.runs[:1], "", 5.5, collected.curves)
+    figure = draw(curves, collected.runs[:1], "", collected.files)
     [line] = figure.axes[0].get_lines()
     assert list(line.get_xdata()) == [15.0, 30.0]
     assert list(line.get_ydata()) == [9.0, 8.0]
@@ -300,7 +301,7 @@ def test_the_front_of_a_score_that_is_better_when_larger(study):
     for run, bleu in zip(runs, (10.0, 5.0, 20.0), strict=True):
         run["quality"]["bleu"] = bleu
     folder = study(*runs)
-    figure = draw(spec(kind="pareto", x="train_energy_j", y="bleu"), collect(folder).runs, "", 5.5, {})
+    figure = draw(spec(kind="pareto", x="train_energy_j", y="bleu"), collect(folder).runs)
     [front] = [line for line in figure.axes[0].get_lines() if line.get_label() == "Pareto front"]
     assert list(front.get_ydata()) == [10.0, 20.0]
 
@@ -314,10 +315,10 @@ def test_bars_of_quality_are_the_ends_of_its_interval():
     import pandas as pd
 
     from harness.metrics.registry import BY_NAME
-    from harness.report.draw import _interval
+    from harness.report.look import interval
 
     runs = pd.DataFrame({"bleu": [3.0, 2.0], "bleu_ci_low": [2.5, None], "bleu_ci_high": [3.75, None]})
-    below, above = _interval(runs, BY_NAME["bleu"])
+    below, above = interval(runs, BY_NAME["bleu"])
     assert list(below) == [0.5, 0.0]
     assert list(above) == [0.75, 0.0]
 
@@ -326,7 +327,8 @@ def test_what_a_precision_loses_is_paired_window_by_window():
     """By hand: the second run loses 0.2 nats in each of two windows of 4 tokens, so 0.05 a token, whatever the windows."""
     import pandas as pd
 
-    from harness.report.collect import SAME_TEXT, with_differences
+    from harness.report.derive import SAME_TEXT, with_differences
+    from harness.report.files import LIKELIHOODS, RunFiles
 
     names = [*SAME_TEXT, "status", "run_id", "precision", "compression", "backend", "batch_size"]
     same = dict.fromkeys(SAME_TEXT, "x")
@@ -343,8 +345,11 @@ def test_what_a_precision_loses_is_paired_window_by_window():
         for run_id, precision in (("a", "fp32"), ("b", "int8"), ("c", "int4"))
     ]
     nats = {"a": [3.0, 9.0], "b": [3.2, 9.2], "c": [3.0, 9.0, 1.0]}
-    costs = {run_id: pd.DataFrame({"nats": values, "tokens": [4] * len(values)}) for run_id, values in nats.items()}
-    found = with_differences(pd.DataFrame(rows, columns=names), costs).set_index("run_id")
+    costs = {
+        (run_id, LIKELIHOODS): pd.DataFrame({"nats": values, "tokens": [4] * len(values)})
+        for run_id, values in nats.items()
+    }
+    found = with_differences(pd.DataFrame(rows, columns=names), RunFiles(frames=costs)).set_index("run_id")
     assert found.loc["b", "cross_entropy_difference"] == pytest.approx(0.05)
     assert found.loc["b", "cross_entropy_difference_ci_low"] == pytest.approx(0.05)
     assert found.loc["b", "cross_entropy_difference_ci_high"] == pytest.approx(0.05)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from harness.stats.power_law import fit_power_law
 
@@ -21,10 +20,10 @@ def test_the_interval_by_hand():
 
 def test_the_interval_covers_the_truth():
     generator, hits, x = np.random.default_rng(0), 0, np.array([1.0, 3.0, 9.0, 27.0, 81.0])
-    for _ in range(300):
+    for _ in range(2000):
         law = fit_power_law(list(x), list(2 * x**-0.5 * np.exp(generator.normal(0, 0.1, 5))))
         hits += law.exponent_low <= -0.5 <= law.exponent_high
-    assert stats.binomtest(hits, 300, 0.95).pvalue > 0.01
+    assert 0.93 <= hits / 2000 <= 0.97
 
 
 @pytest.mark.parametrize("x", [[1, 2], [1, 1, 2, 2]])

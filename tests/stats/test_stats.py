@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.stats.intervals import mean_interval, ratio_interval
-from harness.stats.pareto import pareto_front
+from harness.stats.intervals import bca_interval, best_interval, mean_interval, ratio_interval
+from harness.stats.pareto import front_probability, pareto_front
 
 
 def test_the_t_interval_by_hand():
@@ -32,6 +32,49 @@ def test_the_t_interval_covers_the_truth():
     for _ in range(2000):
         interval = mean_interval(list(generator.normal(10, 2, size=5)))
         covered += interval.low <= 10 <= interval.high
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
+VALUES = [3.1, 2.7, 3.3, 2.9, 3.6, 3.0, 4.4, 2.8, 3.2, 5.1]
+
+
+def test_bca_is_scipys_at_the_expanded_level():
+    """t(0.975, 9) = 2.262157; times sqrt(10 / 9) = 2.384523; the normal law has 0.982899 between minus that and that."""
+    expected = stats.bootstrap(
+        (VALUES,), np.mean, confidence_level=0.982899, n_resamples=2000, method="BCa", rng=np.random.default_rng(7)
+    ).confidence_interval
+    interval = bca_interval(VALUES, seed=7, resamples=2000)
+    assert interval.value == pytest.approx(3.41)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert interval.high - interval.value > interval.value - interval.low  # The values have a tail to the right.
+    assert interval == bca_interval(VALUES, seed=7, resamples=2000)
+
+
+def test_bca_needs_ten_values_and_takes_constant_ones():
+    assert bca_interval(VALUES[:9], seed=0) is None
+    constant = bca_interval([0.1] * 10, seed=0)
+    assert (constant.low, constant.high, constant.relative_half_width) == (constant.value, constant.value, 0.0)
+    assert constant.value == pytest.approx(0.1)
+
+
+def test_the_best_interval_says_its_method():
+    assert best_interval(VALUES, seed=3) == (bca_interval(VALUES, seed=3), "BCa bootstrap")
+    assert best_interval(VALUES[:9], seed=3) == (mean_interval(VALUES[:9]), "Student's t")
+    assert best_interval([1.0], seed=3) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "draw", "mean"),
+    [
+        (10, lambda generator, n: generator.normal(10, 2, n), 10.0),
+        (20, lambda generator, n: generator.lognormal(0, 0.25, n), np.exp(0.25**2 / 2)),
+    ],
+)
+def test_the_bca_interval_covers_the_truth(n, draw, mean):
+    generator, covered = np.random.default_rng(0), 0
+    for trial in range(2000):
+        interval = bca_interval(list(draw(generator, n)), seed=trial, resamples=999)
+        covered += interval.low <= mean <= interval.high
     assert 0.93 <= covered / 2000 <= 0.97
 
 
@@ -64,3 +107,43 @@ def test_pairs_without_a_denominator_carry_nothing():
 )
 def test_pareto_fronts_by_hand(points, front):
     assert pareto_front(points) == front
+
+
+def test_two_points_analytically():
+    """A beats B if it is lower in both: 1 - P(x_A < x_B) P(y_A < y_B), each a normal law's of the difference.
+
+    Differences of x: -0.2 with error 0.5 (hypotenuse of 0.3 and 0.4), so P(x_B < x_A) = Phi(-0.4) = 0.344578; of y: 0.5
+    with error 0.5, so P(y_B < y_A) = Phi(1) = 0.841345. A is on the front in 1 - 0.344578 x 0.841345, B in
+    1 - 0.655422 x 0.158655.
+    """
+    points = [((1.0, 0.3), (2.0, 0.4)), ((1.2, 0.4), (1.5, 0.3))]
+    found = front_probability(points, seed=0, draws=40_000)
+    assert found == pytest.approx([0.710090, 0.896014], abs=0.009)  # Four standard errors.
+    assert front_probability(points, seed=1) == front_probability(points, seed=1)
+    assert front_probability([], seed=0) == []
+
+
+def test_without_errors_the_front_is_the_front():
+    """Whole numbers up to 6, so that there are equal coordinates and equal points."""
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        points = [tuple(map(int, pair)) for pair in generator.integers(1, 7, size=(12, 2))]
+        found = front_probability([((x, 0.0), (y, 0.0)) for x, y in points], seed=0, draws=2)
+        assert [number for number, share in enumerate(found) if share] == sorted(pareto_front(points))
+        assert set(found) <= {0.0, 1.0}
+
+
+def test_each_draw_has_the_front_of_its_own_points():
+    generator = np.random.default_rng(1)
+    means, errors = generator.uniform(1, 2, size=(2, 30)), generator.uniform(0.05, 0.3, size=(2, 30))
+    points = [((x, a), (y, b)) for x, y, a, b in zip(*means, *errors, strict=True)]
+    drawn = np.random.default_rng(5).normal(means.T, errors.T, size=(200, 30, 2))
+    counts = np.zeros(30)
+    for coordinates in drawn:
+        counts[pareto_front([tuple(pair) for pair in coordinates])] += 1
+    assert front_probability(points, seed=5, draws=200) == pytest.approx(list(counts / 200))
+
+
+def test_a_point_without_an_error_has_no_place():
+    with pytest.raises(ValueError, match="leave it out"):
+        front_probability([((1.0, 0.1), (1.0, float("nan")))], seed=0)

@@ -1,0 +1,105 @@
+"""The columns of a printed table: numbers as printed, intervals in one column, and what all runs share told once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.metrics.registry import BY_NAME, Metric
+from harness.report.marks import marked
+
+ENDS = ("_ci_low", "_ci_high")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a printed table.
+
+    Attributes:
+        heading: With the unit.
+        cells: As printed; a missing value is an empty string.
+        numeric: Whether cells are plain numbers.
+        bold: Which cells are the best, or cannot be told from it.
+    """
+
+    heading: str
+    cells: list[str]
+    numeric: bool
+    bold: list[bool]
+
+
+def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Column], str]:
+    """Columns of some runs, and a sentence about those that have one value for all of them.
+
+    Args:
+        runs: The rows to print, in order.
+        metrics: What to print, in order.
+    """
+    shown, shared = [], []
+    names = {metric.name for metric in metrics}
+    for metric in metrics:
+        if _is_end(metric, names):
+            continue
+        cells = printed(runs, metric)
+        if len(runs) > 1 and is_text(runs, metric) and set(cells) <= {cells[0]}:
+            shared.append(f"{metric.label.lower()} {cells[0]}")
+            continue
+        bold = [bool(best) for best in marked(runs, metric)]
+        shown.append(Column(metric.axis, cells, not is_text(runs, metric), bold))
+        if f"{metric.name}{ENDS[0]}" in names:
+            shown.append(_interval(runs, metric))
+    return shown, f"All runs: {', '.join(shared)}." if shared else ""
+
+
+def _is_end(metric: Metric, names: set[str]) -> bool:
+    """Whether a column is an end of an interval whose value is there too."""
+    return any(metric.name.endswith(end) and metric.name.removesuffix(end) in names for end in ENDS)
+
+
+def _interval(runs: pd.DataFrame, metric: Metric) -> Column:
+    ends = [printed(runs, BY_NAME[f"{metric.name}{end}"]) for end in ENDS]
+    cells = [f"{low} to {high}" if low and high else "" for low, high in zip(*ends, strict=True)]
+    return Column("95 %", cells, False, [False] * len(cells))
+
+
+def printed(runs: pd.DataFrame, metric: Metric) -> list[str]:
+    """A column as printed."""
+    values = (value.item() if hasattr(value, "item") else value for value in runs[metric.name])
+    return [format_value(value, metric) for value in values]
+
+
+def is_text(runs: pd.DataFrame, metric: Metric) -> bool:
+    """Whether a column holds words."""
+    return any(isinstance(value, str) for value in runs[metric.name])
+
+
+def format_value(value: object, metric: Metric) -> str:
+    """A value in its printed unit; a missing one is an empty string."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    if isinstance(value, bool | str):
+        return str(value)
+    assert isinstance(value, int | float), f"{metric.name} is neither text nor a number"
+    scaled = float(value) * metric.scale
+    if scaled == int(scaled) and abs(scaled) < 10**metric.digits:
+        return str(int(scaled))
+    if abs(scaled) >= 10 ** (metric.digits - 1):
+        return f"{scaled:.0f}"
+    return f"{scaled:#.{metric.digits}g}".rstrip(".")
+
+
+def in_words(metric: Metric, value: Any) -> str:
+    """A value as a label, with its unit."""
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return f"no {metric.label.lower()}"
+    return f"{value * metric.scale:.3g} {metric.unit or metric.label.lower()}"
+
+
+def short(metric: Metric, value: Any) -> str:
+    """A value beside a point or at a tick, without its unit."""
+    return value if isinstance(value, str) else "" if pd.isna(value) else f"{value * metric.scale:.3g}"

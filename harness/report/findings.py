@@ -1,0 +1,175 @@
+"""What a study's data say, in sentences that are computed from them: the first thing a reader sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from harness.metrics.registry import BY_NAME, METRICS, Metric
+from harness.report.columns import format_value, in_words
+from harness.report.derive import COMPARABLE
+from harness.report.marks import SAME_QUESTION, marked
+from harness.stats.break_even import break_even
+from harness.stats.intervals import Interval
+
+# Quality by which runs of one task are told apart: the first that two runs have.
+QUALITY = (
+    "accuracy",
+    "pass_at_k",
+    "exact_match",
+    "bleu",
+    "bits_per_byte",
+    "perplexity",
+    "pseudo_perplexity",
+    "rouge_l",
+)
+# Energy for one unit of the work: the first that two runs have.
+ENERGY = ("joules_per_answer", "train_energy_j", "joules_per_output_token", "score_joules_per_byte", "joules_per_token")
+# What is the same for a run and the one that it is held against when something was paid beforehand.
+SAME_CELL = [*COMPARABLE, "model", "batch_size", "seed", "hardware"]
+# A teacher is another model; the rest is the same.
+SAME_TEXT_AND_MACHINE = [*SAME_QUESTION, "device_name", "environment_fingerprint"]
+
+
+def findings(runs: pd.DataFrame) -> list[str]:
+    """Sentences on totals, the cheapest and the best runs of each question, and what pays after how much work."""
+    ok = runs[runs["status"] == "ok"]
+    return [totals(runs), *_best(ok), *_break_evens(ok), *_students(ok)]
+
+
+def totals(runs: pd.DataFrame) -> str:
+    """Runs by status, hours and energy of all of them, those that failed included."""
+    counts = runs["status"].value_counts()
+    others = ", ".join(f"{count} {status}" for status, count in counts.items() if status != "ok")
+    hours = float(runs["duration_s"].astype(float).sum()) / 3600
+    known = runs["run_energy_j"].astype(float).dropna()
+    told = f"{len(runs)} runs{f' ({others})' if others else ''}, {hours:.2g} hours in all"
+    if known.empty:
+        return f"{told}; the energy of whole runs is not in these records."
+    methods = ", ".join(sorted(set(runs["run_energy_method"].dropna()))).replace("_", " ")
+    missing = f"; of {len(runs) - len(known)} it is not known" if len(known) < len(runs) else ""
+    failed = runs[runs["status"] != "ok"]["run_energy_j"].astype(float).sum()
+    lost = f", {_si(failed, 'J')} of them in runs without a result" if failed else ""
+    return f"{told}, {_si(float(known.sum()), 'J')} ({methods}){lost}{missing}."
+
+
+def _si(value: float, unit: str) -> str:
+    for factor, prefix in ((1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def _best(ok: pd.DataFrame) -> Iterator[str]:
+    """Of each question the cheapest run, the best, and the cheapest that cannot be told from the best."""
+    for key, group in ok.groupby(COMPARABLE, dropna=False):
+        quality, energy = _first(group, QUALITY), _first(group, ENERGY)
+        if quality is None or energy is None:
+            continue
+        known = group.dropna(subset=[quality.name, energy.name]).sort_values(energy.name, kind="stable")
+        if known[quality.name].nunique() < 2:
+            continue
+        best = known.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
+        cheap, equal = known.iloc[0], known[marked(known, quality)]
+        good = best if equal.empty else equal.iloc[0]
+        yield f"{key[0]} of {key[1]}: {_answer(known, quality, energy, cheap, best, good)}"
+
+
+def _answer(
+    runs: pd.DataFrame, quality: Metric, energy: Metric, cheap: pd.Series, best: pd.Series, good: pd.Series
+) -> str:
+    names = {str(run["run_id"]): _name(run, runs) for run in (cheap, best, good)}
+    cheapest, finest, enough = (names[str(run["run_id"])] for run in (cheap, best, good))
+    if good["run_id"] == cheap["run_id"]:
+        if best["run_id"] == cheap["run_id"]:
+            return f"{cheapest} is both the cheapest ({_at(cheap, energy)}) and the best ({_at(cheap, quality)})."
+        told = f"its {_at(cheap, quality)} cannot be told from the best, {finest} ({_at(best, quality)})"
+        return f"the cheapest is {cheapest} ({_at(cheap, energy)}); {told}."
+    ratio = float(good[energy.name]) / float(cheap[energy.name])
+    text = f"the cheapest is {cheapest} ({_at(cheap, energy)}, {_at(cheap, quality)}). "
+    text += f"The best is {finest} ({_at(best, quality)})"
+    if good["run_id"] != best["run_id"]:
+        text += f"; the cheapest that cannot be told from it is {enough} ({_at(good, quality)})"
+    return f"{text}, at {ratio:.3g} times the energy of the cheapest."
+
+
+def _first(group: pd.DataFrame, names: tuple[str, ...]) -> Metric | None:
+    return next((BY_NAME[name] for name in names if group[name].notna().sum() > 1), None)
+
+
+def _at(run: pd.Series, metric: Metric) -> str:
+    value = format_value(float(run[metric.name]), metric)
+    low, high = (run.get(f"{metric.name}_ci_{end}") for end in ("low", "high"))
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return f"{metric.label.lower()} {value}{f' {metric.unit}' if metric.unit else ''}"
+    ends = " to ".join(format_value(float(end), metric) for end in (low, high))
+    return f"{metric.label.lower()} {value} ({ends}){f' {metric.unit}' if metric.unit else ''}"
+
+
+AXES = ("model", "precision", "batch_size", "compression", "backend", "distillation_weight", "token_budget", "seed")
+
+
+def _name(run: pd.Series, among: pd.DataFrame) -> str:
+    """A run by the axes that differ."""
+    varying = [axis for axis in AXES if among[axis].nunique(dropna=False) > 1]
+    return ", ".join(in_words(BY_NAME[axis], run[axis]) for axis in varying or ["model"] if not pd.isna(run[axis]))
+
+
+def _break_evens(ok: pd.DataFrame) -> Iterator[str]:
+    """After how many tokens compiling, quantising or pruning has paid, against PyTorch as it is."""
+    paid = ok[["compile_energy_j", "compress_energy_j"]].astype(float).sum(axis=1, min_count=1)
+    metric = BY_NAME["joules_per_token"]
+    for once, (_, run) in zip(paid[paid > 0], ok[paid > 0].iterrows(), strict=True):
+        base = _plain_run(ok[paid.isna()], run)
+        if base is None or pd.isna(run[metric.error]):
+            continue
+        saved = _saved(*(_per_token(each, metric.name, metric.error) for each in (base, run)))
+        found = break_even(Interval(once, once, once), saved, "tokens")
+        names = " against ".join(_name(each, pd.DataFrame([run, base])) for each in (run, base))
+        cost = f"its {_si(once, 'J')} beforehand, measured once"
+        yield f"{run['task']} of {run['data']}: {names}: {cost}: {found.text}."
+
+
+def _plain_run(unpaid: pd.DataFrame, run: pd.Series) -> pd.Series | None:
+    """The same cell in eager PyTorch and whole: in the same precision, or else the cheapest that there is."""
+    alike = unpaid[(unpaid[SAME_CELL].fillna("") == run[SAME_CELL].fillna("")).all(axis=1)]
+    alike = alike[alike["backend"].isin(["eager", None]) & alike["compression"].isin(["none", None])]
+    alike = alike.dropna(subset=["joules_per_token", "joules_per_token_relative_half_width"])
+    if alike.empty:
+        return None
+    same = alike[alike["precision"] == run["precision"]]
+    return (alike if same.empty else same).sort_values("joules_per_token", kind="stable").iloc[0]
+
+
+def _per_token(run: pd.Series, column: str, error: str) -> Interval:
+    """Random error only: the scale is common to both runs and cancels."""
+    value, half = float(run[column]), float(run[error])
+    return Interval(value, value * (1 - half), value * (1 + half))
+
+
+def _saved(before: Interval, after: Interval) -> Interval:
+    """The difference of two independent figures, half-widths in quadrature."""
+    half = ((before.high - before.value) ** 2 + (after.high - after.value) ** 2) ** 0.5
+    value = before.value - after.value
+    return Interval(value, value - half, value + half)
+
+
+def _students(ok: pd.DataFrame) -> Iterator[str]:
+    """After how many scored tokens a student's training has paid, against asking its teacher."""
+    needed = ["score_joules_per_token", "score_relative_half_width", "train_energy_j"]
+    for _, run in ok[ok["teacher"].notna()].dropna(subset=needed).iterrows():
+        same = (ok[SAME_TEXT_AND_MACHINE].fillna("") == run[SAME_TEXT_AND_MACHINE].fillna("")).all(axis=1)
+        teachers = ok[same & (ok["run_id"] == run["teacher"])].dropna(subset=needed[:2])
+        if teachers.empty:
+            continue
+        teacher, once = teachers.iloc[0], float(run["train_energy_j"])
+        saved = _saved(*(_per_token(each, needed[0], needed[1]) for each in (teacher, run)))
+        found = break_even(Interval(once, once, once), saved, "scored tokens")
+        names = " instead of its teacher ".join(_name(each, pd.DataFrame([run, teacher])) for each in (run, teacher))
+        yield f"{names}, for its own training's {_si(once, 'J')}: {found.text}."
+
+
+def glossary(runs: pd.DataFrame) -> list[Metric]:
+    """The metrics that some run has, in the registry's order."""
+    return [metric for metric in METRICS if runs[metric.name].notna().any()]

@@ -1,0 +1,108 @@
+"""Points of two quantities, and the front of those that nothing beats, with how sure that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from harness.metrics.registry import BY_NAME, Metric
+from harness.report.files import RunFiles
+from harness.report.kinds.kind import Kind, y_against_x
+from harness.report.look import bars, log_axis, plain, series, write_labels, y_bars
+from harness.report.spec import FigureSpec
+from harness.stats.pareto import front_probability, pareto_front
+
+# The linear part of an axis that has a zero; half-width of a 95 % interval in standard errors.
+LINEAR, NORMAL_95 = 0.01, 1.96
+# A point that is on the front in fewer draws than this is not named.
+NAMED = 0.05
+
+
+def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> None:
+    x, y = BY_NAME[spec.x], BY_NAME[spec.y]
+    for label, look, group in series(spec, runs):
+        axes.errorbar(
+            group[x.name] * x.scale,
+            group[y.name] * y.scale,
+            xerr=bars(group, x, spec.x_error),
+            yerr=y_bars(spec, group, y),
+            label=label,
+            zorder=3,
+            **{**look, "linestyle": "none"},
+        )
+    front = front_of(spec, runs)
+    axes.step(
+        front[x.name] * x.scale, front[y.name] * y.scale, where="post", color="black", lw=0.8, label="Pareto front"
+    )
+    write_labels(axes, spec, runs, x, y)
+    log_axis(axes, "x")
+    _quality_axis(axes, y, runs)
+
+
+def _quality_axis(axes: Axes, y: Metric, runs: pd.DataFrame) -> None:
+    if y.better == "lower" and (runs[y.name] <= 0).any():
+        axes.set_yscale("symlog", linthresh=LINEAR)  # Zero, and what is near it, has a place too.
+        axes.axhline(0, color="#777777", lw=0.5, zorder=1)
+        axes.margins(y=0.12)
+        axes.yaxis.set_major_formatter(FuncFormatter(plain))
+    elif y.better == "lower":
+        log_axis(axes, "y")
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def front_of(spec: FigureSpec, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that no other beats; modelled and measured energies are not ranked together: then there is none."""
+    if runs["energy_method"].isin(["modelled"]).nunique() > 1:
+        return runs.iloc[:0]
+    x, y = _signs(spec)
+    return runs.iloc[pareto_front(list(zip(x * runs[spec.x], y * runs[spec.y], strict=True)))]
+
+
+def probabilities(spec: FigureSpec, runs: pd.DataFrame) -> dict[str, float]:
+    """How probable it is that each run is on the front, by run id; empty where a figure has no random error.
+
+    Means are drawn from normal distributions with the standard errors that the bars show.
+    """
+    if front_of(spec, runs).empty or not (spec.x_error or spec.y_error or spec.y_interval):
+        return {}
+    signs, x, y = _signs(spec), BY_NAME[spec.x], BY_NAME[spec.y]
+    wide = _half_widths(bars(runs, x, spec.x_error), x, runs)
+    high = _half_widths(y_bars(spec, runs, y), y, runs)
+    points = [
+        ((signs[0] * float(a), error / NORMAL_95), (signs[1] * float(b), other / NORMAL_95))
+        for a, error, b, other in zip(runs[x.name], wide, runs[y.name], high, strict=True)
+    ]
+    return dict(zip(runs["run_id"], front_probability(points, seed=0), strict=True))
+
+
+def _half_widths(drawn: Any, metric: Metric, runs: pd.DataFrame) -> list[float]:
+    """Half-widths of bars in the stored unit; of unequal sides their mean."""
+    if drawn is None:
+        return [0.0] * len(runs)
+    mean = (drawn[0] + drawn[1]) / 2 if isinstance(drawn, list) else drawn
+    return [float(width) / metric.scale for width in mean]
+
+
+def _signs(spec: FigureSpec) -> tuple[int, int]:
+    """What makes both axes better when they are smaller."""
+    return tuple(-1 if BY_NAME[name].better == "higher" else 1 for name in (spec.x, spec.y))  # type: ignore[return-value]
+
+
+def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
+    sure = {run_id: chance for run_id, chance in probabilities(spec, runs).items() if chance >= NAMED}
+    names = {str(run["run_id"]): label for label, _, group in series(spec, runs) for _, run in group.iterrows()}
+    doubted = [f"{names[run_id]} {chance:.2f}" for run_id, chance in sure.items() if chance < 1 - NAMED]
+    mixed = runs["energy_method"].isin(["modelled"]).nunique() > 1
+    sentences = [
+        y_against_x(spec, runs, files),
+        "No front is drawn, as modelled and measured energies are not ranked together." if mixed else "",
+        f"Probability of being on the front, where it is in doubt: {'; '.join(doubted)}." if doubted else "",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+PARETO = Kind(_draw, caption=_caption)

@@ -1,0 +1,100 @@
+"""What a reader should doubt, each with what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pandas as pd
+
+from harness.record.environment import identity
+from harness.report.collect import Collected
+from harness.report.files import WINDOWS
+from harness.stats.drift import unstable
+
+# By reason code of a flag, and of an instability: what to do.
+REMEDIES = {
+    "contended_host": "close other programs, or measure at another time",
+    "foreign_gpu_process": "keep other processes off the board",
+    "throttled": "cool the machine, or lower its load before",
+    "temperature_drift": "raise protocol.cooldown_s or protocol.warmup_s",
+    "clock_drift": "fix the clocks, or raise protocol.warmup_s",
+    "window_too_short": "raise protocol.window_s",
+    "window_short_for_counter": "raise protocol.window_s",
+    "counter_lost": "see the run's log: a counter failed or its permission went away",
+    "counter_stuck": "raise protocol.window_s, or use another source (energy=)",
+    "counter_jump": "measure again; a counter that jumps repeatedly is not to be used (energy=)",
+    "trace_differs": "raise protocol.window_s",
+    "trace_inconsistent": "do not use these figures before you know why counter and power disagree",
+    "drift": "raise protocol.warmup_s or protocol.cooldown_s, or fix the clocks: the machine had not settled",
+    "scatter": "use a quiet machine, longer windows (protocol.window_s) or more repeats (protocol.min_repeats)",
+    "first_repeat": "raise protocol.warmup_iterations or protocol.warmup_s: the first repeat did what others need not",
+    "outliers": "measure again on a quiet machine, without other programs",
+}
+# Each repeat of these is other work: other questions.
+UNLIKE = {"answer"}
+# Runs whose windows are looked at: reading them takes milliseconds each.
+MOST = 2000
+
+
+def warnings(collected: Collected) -> list[str]:
+    """Records left out, unlike environments and methods, flags, and unstable repeats."""
+    return [
+        *(f"{folder} is left out: {reason}" for folder, reason in collected.left_out.items()),
+        *_environments(collected),
+        *_methods(collected.ok),
+        *_flags(collected.ok),
+        *_instabilities(collected),
+    ]
+
+
+def _environments(collected: Collected) -> Iterator[str]:
+    """Every key in which the environments of the runs differ; runs are not pooled over them."""
+    seen = collected.runs.dropna(subset=["environment_fingerprint"]).drop_duplicates("environment_fingerprint")
+    records = [collected.records[run_id] for run_id in seen["run_id"] if run_id in collected.records]
+    flat = [identity(record["environment"]) for record in records]
+    for key in sorted({key for each in flat for key in each}):
+        values = sorted({str(each.get(key, "not set")) for each in flat})
+        if len(values) > 1:
+            yield (
+                f"The runs' environments differ in {key}: {', '.join(values)}. Ratios and marks are only within one "
+                "environment."
+            )
+
+
+def _methods(ok: pd.DataFrame) -> Iterator[str]:
+    methods = sorted(set(ok["energy_method"].dropna()))
+    if "modelled" in methods and len(methods) > 1:
+        yield f"Energies are {', '.join(methods)}: modelled and measured figures must not be ranked together."
+
+
+def _flags(ok: pd.DataFrame) -> Iterator[str]:
+    counts = Counter(flag for flags in ok["flags"].dropna() for flag in str(flags).split(", ") if flag)
+    for flag, count in counts.most_common():
+        remedy = REMEDIES.get(flag)
+        yield f"{count} of {len(ok)} runs are flagged {flag}.{f' Remedy: {remedy}.' if remedy else ''}"
+
+
+def _instabilities(collected: Collected) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    for run_id in list(collected.ok["run_id"])[:MOST]:
+        for phase, costs in _costs(collected, run_id):
+            for finding in unstable(costs):
+                found.setdefault(finding.reason, []).append(f"{run_id}, {phase}: {finding.text}")
+    for reason, cases in found.items():
+        more = f" (and {len(cases) - 3} more)" if len(cases) > 3 else ""
+        yield f"Energy per token is unstable ({reason}): {'; '.join(cases[:3])}{more}. Remedy: {REMEDIES[reason]}."
+
+
+def _costs(collected: Collected, run_id: str) -> Iterator[tuple[str, list[float]]]:
+    """Joules a token of each repeat, by phase, in order of time; only of phases whose repeats do the same work."""
+    windows = collected.files.read(run_id, WINDOWS)
+    if windows is None or "repeat" not in windows.columns:
+        return
+    repeated = windows[windows["repeat"].notna() & ~windows["phase"].isin(UNLIKE)]
+    for phase, group in repeated.groupby("phase"):
+        sums = group.astype({"total_energy_j": float, "tokens": float}).groupby("repeat")
+        totals = sums[["total_energy_j", "tokens"]].sum(min_count=1)
+        costs = (totals["total_energy_j"] / totals["tokens"]).dropna()
+        if len(costs) > 1 and (totals["tokens"] > 0).all():
+            yield str(phase), [float(cost) for cost in costs]
