@@ -13,10 +13,11 @@ from harness.errors import UserError
 from harness.metrics.registry import METRICS
 from harness.record.migrate import migrated
 from harness.record.record import read_record, record_folders
-from harness.report.derive import with_best, with_differences, with_ratios
+from harness.report.derive import losses_of, with_best, with_differences, with_ratios
 from harness.report.external.read import unique_ids
 from harness.report.files import Records, RunFiles
 from harness.report.wording import OWN
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -72,7 +73,8 @@ def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
             raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
     files = RunFiles(folders)
     runs = _frame([pd.DataFrame(rows), *beside])
-    return Collected(with_best(with_differences(with_ratios(runs), files), files), files, left_out)
+    losses = losses_of(runs, files)
+    return Collected(with_best(with_differences(with_ratios(runs), losses), losses), files, left_out)
 
 
 def _frame(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

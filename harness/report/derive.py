@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
+import numpy as np
 import pandas as pd
 
 from harness.report.files import LIKELIHOODS, RunFiles
@@ -36,8 +39,9 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
         spread = (group[half_width].astype(float) ** 2 + float(cheapest[half_width]) ** 2) ** 0.5
         spread[ratios["joules_per_token"] == 1.0] = 0.0
         runs.loc[group.index, "energy_ratio"] = ratios["joules_per_token"]
-        runs.loc[group.index, "energy_ratio_ci_low"] = ratios.min(axis=1) * (1 - spread)
-        runs.loc[group.index, "energy_ratio_ci_high"] = ratios.max(axis=1) * (1 + spread)
+        # On a logarithmic scale, as no ratio is negative.
+        runs.loc[group.index, "energy_ratio_ci_low"] = ratios.min(axis=1) * np.exp(-spread)
+        runs.loc[group.index, "energy_ratio_ci_high"] = ratios.max(axis=1) * np.exp(spread)
     return runs
 
 
@@ -48,36 +52,47 @@ SAME_TEXT = [
 ]
 
 
-def with_differences(runs: pd.DataFrame, files: RunFiles) -> pd.DataFrame:
+Losses = Mapping[str, pd.DataFrame]
+"""By run id: nats and tokens of each document that was scored."""
+
+
+def losses_of(runs: pd.DataFrame, files: RunFiles) -> Losses:
+    """The losses of all runs that have them, each read once."""
+    found = {run_id: files.read(run_id, LIKELIHOODS) for run_id in runs.loc[runs["status"] == "ok", "run_id"]}
+    return {run_id: frame for run_id, frame in found.items() if frame is not None}
+
+
+def with_differences(runs: pd.DataFrame, losses: Losses) -> pd.DataFrame:
     """Add what each run loses against the same model in fp32, whole, in PyTorch: nats a token, document by document.
 
     The documents of one text are easy or hard for both, which cancels: the interval (95 %, bootstrap over documents) is
     much narrower than those of the two perplexities. The reference has the same batch size, or else is the first.
     """
-    runs = runs.copy()
     # Trainings with unlike budgets are no comparison of precisions.
-    known = runs[(runs["status"] == "ok") & (runs["task"] != "train")]
-    known = known.loc[[index for index, run_id in known["run_id"].items() if files.has(run_id, LIKELIHOODS)]]
-    for _, group in known.groupby(SAME_TEXT, dropna=False):
-        plain = group["compression"].isin(["none", None]) & group["backend"].isin(["eager", None])
-        whole = group[(group["precision"] == "fp32") & plain]
-        if whole.empty:
-            continue
-        for index, run in group.iterrows():
-            alike = whole[whole["batch_size"] == run["batch_size"]]
-            reference = (alike if len(alike) else whole).iloc[0]
-            sides = [files.read(str(each["run_id"]), LIKELIHOODS) for each in (run, reference)]
-            found = _paired(*sides)
-            if found is not None:
-                runs.loc[index, "cross_entropy_difference"] = found.value
-                runs.loc[index, "cross_entropy_difference_ci_low"] = found.low
-                runs.loc[index, "cross_entropy_difference_ci_high"] = found.high
-    return runs
+    known = runs[runs["run_id"].isin(list(losses)) & (runs["task"] != "train")]
+    plain = known["compression"].isin(["none", None]) & known["backend"].isin(["eager", None])
+    whole = (known["precision"] == "fp32") & plain
+    found: dict[Hashable, Interval] = {}
+    for _, group in known.assign(whole=whole).groupby(SAME_TEXT, dropna=False):
+        references = group[group["whole"]].drop_duplicates("batch_size")
+        by_batch = dict(zip(references["batch_size"], references["run_id"], strict=True))
+        for index, run_id, batch_size in zip(group.index, group["run_id"], group["batch_size"], strict=True):
+            reference = by_batch.get(batch_size, next(iter(by_batch.values()), None))
+            paired = None if reference is None else _paired(losses[run_id], losses[reference])
+            if paired is not None:
+                found[index] = paired
+    name = "cross_entropy_difference"
+    ends = {name: "value", f"{name}_ci_low": "low", f"{name}_ci_high": "high"}
+    columns = {
+        key: pd.Series({index: getattr(each, end) for index, each in found.items()}, dtype=float)
+        for key, end in ends.items()
+    }
+    return runs.assign(**{key: column.reindex(runs.index) for key, column in columns.items()})
 
 
-def _paired(run: pd.DataFrame | None, reference: pd.DataFrame | None) -> Interval | None:
+def _paired(run: pd.DataFrame, reference: pd.DataFrame) -> Interval | None:
     """Mean difference a token, where the documents have the same tokens."""
-    if run is None or reference is None or len(run) != len(reference) or (run["tokens"] != reference["tokens"]).any():
+    if len(run) != len(reference) or (run["tokens"].to_numpy() != reference["tokens"].to_numpy()).any():
         return None
     return ratio_interval(list(run["nats"] - reference["nats"]), list(run["tokens"]), seed=0)
 
@@ -86,28 +101,26 @@ def _paired(run: pd.DataFrame | None, reference: pd.DataFrame | None) -> Interva
 SAME_DOCUMENTS = ["data", "text_bytes", "score_documents"]
 
 
-def with_best(runs: pd.DataFrame, files: RunFiles) -> pd.DataFrame:
+def with_best(runs: pd.DataFrame, losses: Losses) -> pd.DataFrame:
     """Add the probability that each run's loss is that of the best run of the same text, and it looks worse by chance.
 
     By a t test of the difference a token, paired over documents, whose difficulty is common to both; corrected for the
     number of runs (Holm). The best run's is 1.
     """
-    runs = runs.copy()
-    known = runs[(runs["status"] == "ok") & runs["bits_per_byte"].notna()]
+    known = runs[runs["run_id"].isin(list(losses)) & runs["bits_per_byte"].notna()]
+    found: dict[Hashable, float] = {}
     for _, group in known.groupby(SAME_DOCUMENTS, dropna=False):
-        losses = {index: files.read(str(run_id), LIKELIHOODS) for index, run_id in group["run_id"].items()}
         best = group["bits_per_byte"].astype(float).idxmin()
-        tested = {index: _worse(loss, losses[best]) for index, loss in losses.items() if index != best}
-        found = {index: p for index, p in tested.items() if p is not None}
-        for index, p in zip(found, holm(list(found.values())), strict=True):
-            runs.loc[index, "p_best_likelihood"] = p
-        if found:
-            runs.loc[best, "p_best_likelihood"] = 1.0
-    return runs
+        own = {index: losses[str(run_id)] for index, run_id in group["run_id"].items()}
+        tested = {index: _worse(loss, own[best]) for index, loss in own.items() if index != best}
+        told = {index: p for index, p in tested.items() if p is not None}
+        found.update(zip(told, holm(list(told.values())), strict=True))
+        found.update({best: 1.0} if told else {})
+    return runs.assign(p_best_likelihood=pd.Series(found, dtype=float).reindex(runs.index))
 
 
-def _worse(run: pd.DataFrame | None, best: pd.DataFrame | None) -> float | None:
-    """P of the paired test over documents; None where there are none, or unlike ones."""
-    if run is None or best is None or len(run) != len(best):
+def _worse(run: pd.DataFrame, best: pd.DataFrame) -> float | None:
+    """P of the paired test over documents; None for unlike ones."""
+    if len(run) != len(best):
         return None
     return ratio_p(list(run["nats"] - best["nats"]), list(best["tokens"]))

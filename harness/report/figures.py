@@ -245,6 +245,8 @@ def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collecte
         # No date inside, so that the same records give the same file.
         undated: Mapping[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
         for suffix, metadata in undated.items():
+            if suffix == ".svg":
+                figure.supxlabel("")  # The page has the caption as text.
             with atomic_path(path.with_suffix(suffix)) as temporary:
                 figure.savefig(temporary, format=suffix[1:], metadata=metadata)
     drawn = Drawn(path, text, sorted(runs["run_id"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import pandas as pd
 
@@ -35,7 +36,12 @@ SAME_TEXT_AND_MACHINE = [*SAME_QUESTION, "device_name", "environment_fingerprint
 def findings(runs: pd.DataFrame) -> list[str]:
     """Sentences on totals, the cheapest and the best runs of each question, and what pays after how much work."""
     ok = runs[runs["status"] == "ok"]
-    return [totals(runs), *_best(ok), *_break_evens(ok), *_students(ok)]
+    return [totals(runs), *_some(_best(ok)), *_some(_break_evens(ok)), *_some(_students(ok))]
+
+
+def _some(sentences: Iterator[str]) -> list[str]:
+    """The first of many; how many more there are would be read by nobody."""
+    return list(islice(sentences, MOST))
 
 
 def totals(runs: pd.DataFrame) -> str:
@@ -65,15 +71,26 @@ def _best(ok: pd.DataFrame) -> Iterator[str]:
     """Of each question the cheapest run, the best, and the cheapest that cannot be told from the best."""
     for key, group in ok.groupby(COMPARABLE, dropna=False):
         quality, energy = _first(group, QUALITY), _first(group, ENERGY)
-        if quality is None or energy is None:
+        if energy is None:
             continue
-        known = group.dropna(subset=[quality.name, energy.name]).sort_values(energy.name, kind="stable")
-        if known[quality.name].nunique() < 2:
+        known = group.dropna(subset=[energy.name]).sort_values(energy.name, kind="stable")
+        known = known if quality is None else known.dropna(subset=[quality.name])
+        if quality is None or known[quality.name].nunique() < 2:
+            yield f"{key[0]} of {key[1]}: {_range(known, energy)}"
             continue
         best = known.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
         cheap, equal = known.iloc[0], known[marked(known, quality)]
         good = best if equal.empty else equal.iloc[0]
         yield f"{key[0]} of {key[1]}: {_answer(known, quality, energy, cheap, best, good)}"
+
+
+def _range(runs: pd.DataFrame, energy: Metric) -> str:
+    cheap, dear = runs.iloc[0], runs.iloc[-1]
+    ratio = float(dear[energy.name]) / float(cheap[energy.name])
+    return (
+        f"the cheapest is {_name(cheap, runs)} ({_at(cheap, energy)}), the dearest {_name(dear, runs)}, at {ratio:.3g} "
+        "times its energy."
+    )
 
 
 def _answer(
@@ -107,6 +124,9 @@ def _at(run: pd.Series, metric: Metric) -> str:
     return f"{metric.label.lower()} {value} ({ends}){f' {metric.unit}' if metric.unit else ''}"
 
 
+# Sentences of one kind.
+MOST = 20
+
 AXES = ("model", "precision", "batch_size", "compression", "backend", "distillation_weight", "token_budget", "seed")
 
 
@@ -118,28 +138,28 @@ def _name(run: pd.Series, among: pd.DataFrame) -> str:
 
 def _break_evens(ok: pd.DataFrame) -> Iterator[str]:
     """After how many tokens compiling, quantising or pruning has paid, against PyTorch as it is."""
-    paid = ok[["compile_energy_j", "compress_energy_j"]].astype(float).sum(axis=1, min_count=1)
     metric = BY_NAME["joules_per_token"]
-    for once, (_, run) in zip(paid[paid > 0], ok[paid > 0].iterrows(), strict=True):
-        base = _plain_run(ok[paid.isna()], run)
-        if base is None or pd.isna(run[metric.error]):
-            continue
-        saved = _saved(*(_per_token(each, metric.name, metric.error) for each in (base, run)))
-        found = break_even(Interval(once, once, once), saved, "tokens")
-        names = " against ".join(_name(each, pd.DataFrame([run, base])) for each in (run, base))
-        cost = f"its {_si(once, 'J')} beforehand, measured once"
-        yield f"{run['task']} of {run['data']}: {names}: {cost}: {found.text}."
+    known = ok.dropna(subset=[metric.name, metric.error])
+    paid = known[["compile_energy_j", "compress_energy_j"]].astype(float).sum(axis=1, min_count=1)
+    for _, group in known.assign(paid=paid).groupby(SAME_CELL, dropna=False):
+        for _, run in group[group["paid"] > 0].iterrows():
+            base, once = _plain_run(group[group["paid"].isna()], run), float(run["paid"])
+            if base is None:
+                continue
+            saved = _saved(*(_per_token(each, metric.name, metric.error) for each in (base, run)))
+            found = break_even(Interval(once, once, once), saved, "tokens")
+            names = " against ".join(_name(each, pd.DataFrame([run, base])) for each in (run, base))
+            cost = f"its {_si(once, 'J')} beforehand, measured once"
+            yield f"{run['task']} of {run['data']}: {names}: {cost}: {found.text}."
 
 
 def _plain_run(unpaid: pd.DataFrame, run: pd.Series) -> pd.Series | None:
     """The same cell in eager PyTorch and whole: in the same precision, or else the cheapest that there is."""
-    alike = unpaid[(unpaid[SAME_CELL].fillna("") == run[SAME_CELL].fillna("")).all(axis=1)]
-    alike = alike[alike["backend"].isin(["eager", None]) & alike["compression"].isin(["none", None])]
-    alike = alike.dropna(subset=["joules_per_token", "joules_per_token_relative_half_width"])
-    if alike.empty:
+    plain = unpaid[unpaid["backend"].isin(["eager", None]) & unpaid["compression"].isin(["none", None])]
+    if plain.empty:
         return None
-    same = alike[alike["precision"] == run["precision"]]
-    return (alike if same.empty else same).sort_values("joules_per_token", kind="stable").iloc[0]
+    same = plain[plain["precision"] == run["precision"]]
+    return (plain if same.empty else same).sort_values("joules_per_token", kind="stable").iloc[0]
 
 
 def _per_token(run: pd.Series, column: str, error: str) -> Interval:

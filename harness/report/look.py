@@ -17,7 +17,7 @@ from harness.report.spec import FigureSpec
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#777777")
 MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oooo", "++++")
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
 
 # Ratio of an axis's ends from which on fewer ticks are named.
 WIDE = 3000.0
@@ -86,12 +86,12 @@ def y_bars(spec: FigureSpec, runs: pd.DataFrame, metric: Metric) -> Any:
     return interval(runs, metric) if spec.y_interval else bars(runs, metric, spec.y_error)
 
 
-def write_labels(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, x: Metric, y: Metric) -> None:
+def write_labels(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, x: Metric, y: Metric, colour: str) -> None:
     """The values of the spec's label columns beside each point."""
     for _, run in runs.iterrows() if spec.label else ():
         text = ", ".join(short(BY_NAME[column], run[column]) for column in spec.label)
         at = (run[x.name] * x.scale, run[y.name] * y.scale)
-        axes.annotate(text, at, xytext=(3, 3), textcoords="offset points", fontsize=5.5, color="#333333")
+        axes.annotate(text, at, xytext=(4, 3), textcoords="offset points", fontsize=6, color=colour)
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:

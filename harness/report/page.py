@@ -19,7 +19,7 @@ from harness.data.cache import atomic_path
 from harness.metrics.registry import Metric
 from harness.report.collect import Collected
 from harness.report.figures import Drawn
-from harness.report.findings import findings, glossary
+from harness.report.findings import AXES, findings, glossary
 from harness.report.marks import marked
 from harness.report.run_details import details
 from harness.report.warnings import warnings
@@ -112,7 +112,7 @@ def table_of(runs: pd.DataFrame, metrics: list[Metric]) -> dict[str, Any]:
             "scale": metric.scale,
             "digits": metric.digits,
             "shown": metric.name in first,
-            "values": [_plain(value) for value in runs[metric.name]],
+            "values": [_plain(value) for value in runs[metric.name].tolist()],
             "best": [index for index, mark in enumerate(best[metric.name]) if mark],
         }
         for metric in ordered
@@ -124,17 +124,16 @@ def _worth(runs: pd.DataFrame, name: str) -> bool:
     """Whether a column tells runs apart, or is a figure."""
     known = runs[name].dropna()
     words = known.map(lambda value: isinstance(value, str)).any()
-    return not known.empty and (len(runs) == 1 or not words or runs[name].nunique(dropna=False) > 1)
+    figure = not words and name not in AXES
+    return not known.empty and (len(runs) == 1 or figure or runs[name].nunique(dropna=False) > 1)
 
 
 def _plain(value: Any) -> Any:
     """A cell as JSON has it."""
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return None
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, float):
+        whole = value.is_integer() and abs(value) < 2**53
+        return int(value) if whole else value if math.isfinite(value) else None
+    return None if value is pd.NA else value
 
 
 def _json(data: Mapping[str, Any]) -> markupsafe.Markup:

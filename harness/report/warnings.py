@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -33,8 +34,9 @@ REMEDIES = {
 }
 # Each repeat of these is other work: other questions.
 UNLIKE = {"answer"}
+COLUMNS = ["phase", "repeat", "total_energy_j", "tokens"]
 # Runs whose windows are looked at: reading them takes milliseconds each.
-MOST = 2000
+MOST = 1000
 
 
 def warnings(collected: Collected) -> list[str]:
@@ -77,24 +79,33 @@ def _flags(ok: pd.DataFrame) -> Iterator[str]:
 
 def _instabilities(collected: Collected) -> Iterator[str]:
     found: dict[str, list[str]] = {}
-    for run_id in list(collected.ok["run_id"])[:MOST]:
+    looked_at = list(collected.ok["run_id"])[:MOST]
+    for run_id in looked_at:
         for phase, costs in _costs(collected, run_id):
             for finding in unstable(costs):
                 found.setdefault(finding.reason, []).append(f"{run_id}, {phase}: {finding.text}")
+    beyond = f" (of the first {MOST} runs)" if len(collected.ok) > MOST else ""
     for reason, cases in found.items():
         more = f" (and {len(cases) - 3} more)" if len(cases) > 3 else ""
-        yield f"Energy per token is unstable ({reason}): {'; '.join(cases[:3])}{more}. Remedy: {REMEDIES[reason]}."
+        told = f"{'; '.join(cases[:3])}{more}"
+        yield f"Energy per token is unstable{beyond} ({reason}): {told}. Remedy: {REMEDIES[reason]}."
 
 
 def _costs(collected: Collected, run_id: str) -> Iterator[tuple[str, list[float]]]:
     """Joules a token of each repeat, by phase, in order of time; only of phases whose repeats do the same work."""
-    windows = collected.files.read(run_id, WINDOWS)
-    if windows is None or "repeat" not in windows.columns:
+    if not collected.files.has(run_id, WINDOWS):
         return
-    repeated = windows[windows["repeat"].notna() & ~windows["phase"].isin(UNLIKE)]
-    for phase, group in repeated.groupby("phase"):
-        sums = group.astype({"total_energy_j": float, "tokens": float}).groupby("repeat")
-        totals = sums[["total_energy_j", "tokens"]].sum(min_count=1)
-        costs = (totals["total_energy_j"] / totals["tokens"]).dropna()
-        if len(costs) > 1 and (totals["tokens"] > 0).all():
-            yield str(phase), [float(cost) for cost in costs]
+    windows = collected.files.read(run_id, WINDOWS, COLUMNS)
+    if windows is None or list(windows.columns) != COLUMNS:
+        return
+    sums: dict[str, dict[float, list[float]]] = {}
+    columns = (windows[name].to_numpy() for name in COLUMNS)
+    for phase, repeat, joules, tokens in zip(*columns, strict=True):
+        if phase not in UNLIKE and not pd.isna(repeat):
+            total = sums.setdefault(phase, {}).setdefault(repeat, [0.0, 0.0])
+            total[0] += math.nan if joules is None else joules
+            total[1] += math.nan if tokens is None else tokens
+    for phase, repeats in sums.items():
+        costs = [joules / tokens if tokens else math.nan for joules, tokens in repeats.values()]
+        if len(costs) > 1 and all(map(math.isfinite, costs)):
+            yield phase, costs

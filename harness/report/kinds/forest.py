@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from harness.metrics.registry import BY_NAME
 from harness.report.files import RunFiles
 from harness.report.kinds.kind import Kind, one_run
 from harness.report.kinds.stacked import MOST, names_of
-from harness.report.look import COLOURS, interval, ordered
+from harness.report.look import COLOURS, interval, log_axis, ordered, plain
 from harness.report.spec import FigureSpec
 
 # What a column is compared with where it does not differ: a ratio with 1, a difference with 0.
 NEUTRAL = {"energy_ratio": 1.0}
+# Ratio of differences from which on the axis is logarithmic, beyond its linear part.
+WIDE, LINEAR = 100.0, 0.01
 
 
 def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> None:
@@ -30,6 +33,12 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
             marker="o" if surely else "D",
             markerfacecolor=COLOURS[0] if surely else "white",
         )
+    values = (runs[x.name].astype(float) * x.scale).abs()
+    if neutral == 0 and values.max() > WIDE * values[values > 0].min():
+        axes.set_xscale("symlog", linthresh=LINEAR)  # Small differences have a place beside large ones.
+        axes.xaxis.set_major_formatter(FuncFormatter(plain))
+    if neutral != 0:
+        log_axis(axes, "x")  # Twice as much is as far from 1 as half as much.
     axes.axvline(neutral, color="black", lw=0.7, ls="--")
     axes.set_yticks(list(places), labels=names_of(spec, runs))
     axes.grid(axis="y", visible=False)

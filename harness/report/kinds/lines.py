@@ -20,7 +20,7 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
         axes.errorbar(
             ordered[x.name] * x.scale, ordered[y.name] * y.scale, yerr=y_bars(spec, ordered, y), label=label, **look
         )
-    write_labels(axes, spec, runs, x, y)
+        write_labels(axes, spec, ordered, x, y, look["color"])
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(set(runs[x.name] * x.scale)))
     axes.xaxis.set_major_formatter(FuncFormatter(plain))

@@ -15,10 +15,12 @@ from harness.report.look import bars, log_axis, plain, series, write_labels, y_b
 from harness.report.spec import FigureSpec
 from harness.stats.pareto import front_probability, pareto_front
 
+# More points than this are drawn without probabilities, which would take minutes.
+MANY = 500
 # The linear part of an axis that has a zero; half-width of a 95 % interval in standard errors.
 LINEAR, NORMAL_95 = 0.01, 1.96
-# A point that is on the front in fewer draws than this is not named.
-NAMED = 0.05
+# A point that is on the front in fewer draws than this is not named; and of many points, only so many.
+NAMED, NAMES = 0.05, 6
 
 
 def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> None:
@@ -33,11 +35,11 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
             zorder=3,
             **{**look, "linestyle": "none"},
         )
+        write_labels(axes, spec, group, x, y, look["color"])
     front = front_of(spec, runs)
     axes.step(
         front[x.name] * x.scale, front[y.name] * y.scale, where="post", color="black", lw=0.8, label="Pareto front"
     )
-    write_labels(axes, spec, runs, x, y)
     log_axis(axes, "x")
     _quality_axis(axes, y, runs)
 
@@ -67,7 +69,7 @@ def probabilities(spec: FigureSpec, runs: pd.DataFrame) -> dict[str, float]:
 
     Means are drawn from normal distributions with the standard errors that the bars show.
     """
-    if front_of(spec, runs).empty or not (spec.x_error or spec.y_error or spec.y_interval):
+    if len(runs) > MANY or front_of(spec, runs).empty or not (spec.x_error or spec.y_error or spec.y_interval):
         return {}
     signs, x, y = _signs(spec), BY_NAME[spec.x], BY_NAME[spec.y]
     wide = _half_widths(bars(runs, x, spec.x_error), x, runs)
@@ -94,13 +96,16 @@ def _signs(spec: FigureSpec) -> tuple[int, int]:
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     sure = {run_id: chance for run_id, chance in probabilities(spec, runs).items() if chance >= NAMED}
-    names = {str(run["run_id"]): label for label, _, group in series(spec, runs) for _, run in group.iterrows()}
+    names = {run_id: label for label, _, group in series(spec, runs) for run_id in group["run_id"]}
     doubted = [f"{names[run_id]} {chance:.2f}" for run_id, chance in sure.items() if chance < 1 - NAMED]
+    more = f" and {len(doubted) - NAMES} others" if len(doubted) > NAMES else ""
     mixed = runs["energy_method"].isin(["modelled"]).nunique() > 1
     sentences = [
         y_against_x(spec, runs, files),
         "No front is drawn, as modelled and measured energies are not ranked together." if mixed else "",
-        f"Probability of being on the front, where it is in doubt: {'; '.join(doubted)}." if doubted else "",
+        f"Probability of being on the front, where it is in doubt: {'; '.join(doubted[:NAMES])}{more}."
+        if doubted
+        else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 

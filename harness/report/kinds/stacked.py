@@ -34,7 +34,7 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
             height=0.7,
             label=part,
             color=COLOURS[number % len(COLOURS)],
-            hatch=HATCHES[number % len(HATCHES)],
+            hatch=HATCHES[(number + number // len(COLOURS)) % len(HATCHES)],
             edgecolor="white",
             linewidth=0.4,
         )

@@ -34,7 +34,7 @@ def _shade(axes: Axes, windows: pd.DataFrame) -> None:
                 start + length,
                 facecolor=COLOURS[number % len(COLOURS)],
                 alpha=0.25,
-                hatch=HATCHES[number % len(HATCHES)],
+                hatch=HATCHES[(number + number // len(COLOURS)) % len(HATCHES)],
                 edgecolor="white",
                 linewidth=0,
                 label=phase if index == 0 else None,
