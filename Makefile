@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt requirements-models.txt
 llama-cpp: $(READY) ## compile the extra backend llama.cpp (minutes; needs a C++ compiler)
 	CMAKE_ARGS="-DGGML_NATIVE=OFF" $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[llama-cpp]'
 
-demo: $(READY) ## run the demo study on real input; tables and figures in results/demo/
+demo: $(READY) ## run the demo study on real input; tables, figures and report.html in results/demo/
 	$(JOULEBENCH) sweep experiment=demo
 	$(JOULEBENCH) report demo
 	@echo "How to read them: experiments/demo/README.md"
@@ -43,10 +43,10 @@ check: $(READY) ## lint, format check and types
 sweep: $(READY) ## run a study: make sweep STUDY=demo [ARGS='key=value ...']
 	$(JOULEBENCH) sweep experiment=$(STUDY) $(ARGS)
 
-report: $(READY) ## tables and figures of a study: make report STUDY=demo
+report: $(READY) ## tables, figures and a page of a study: make report STUDY=demo
 	$(JOULEBENCH) report $(STUDY)
 
-paper: $(READY) ## tables and figures of the committed reference results
+paper: $(READY) ## tables, figures and pages of the committed reference results
 	@set -e; for study in results/reference/*/; do \
 		$(JOULEBENCH) report "$$(basename "$$study")" --results-dir results/reference; done
 
@@ -57,6 +57,7 @@ bench: $(READY) ## what the harness itself costs
 	$(BIN)/python -m bench.decoding
 	$(BIN)/python -m bench.bandwidth
 	$(BIN)/python -m bench.isolation
+	$(BIN)/python -m bench.reporting
 
 clean: ## remove the environment and the caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build

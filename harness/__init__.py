@@ -6,7 +6,7 @@ The data flows one way, and every box is a folder or a file of this package:
                                                        ^
                                                      energy: the meter's windows around every measured stretch
 
-    results/ -> report/collect -> stats -> report/tables, report/figures
+    results/, other tools -> report/collect -> stats -> report/tables, report/figures, report/page, report/exports
 
 * `config`: Hydra composes conf/, and the result is validated once into frozen dataclasses.
 * `models`, `data`: what an option names, loaded behind two small interfaces, `LoadedModel` and `TextSource`.
@@ -19,8 +19,9 @@ The data flows one way, and every box is a folder or a file of this package:
 * `metrics`, `stats`: pure functions; `metrics/registry.py` names every column.
 * `record`: what a run leaves on disk.
 * `sweep`: many runs: which are done, each in a process of its own, on other machines, compared and merged.
-* `report`: tables and figures from what is on disk; it never imports torch.
-* `commands`: `joulebench run`, `sweep`, `plan`, `report`, `verify`, `compare`, `merge`, `doctor`.
+* `report`: tables, figures and a page from what is on disk; `kinds` of figures, results of other tools (`external`),
+  `exports`; `findings.py` and `warnings.py` say in sentences what the data do. It never imports torch.
+* `commands`: `joulebench run`, `sweep`, `plan`, `report`, `verify`, `compare`, `merge`, `doctor`, `export`, `project`.
 
 Running never plots, and reporting never runs.
 """

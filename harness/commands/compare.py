@@ -11,7 +11,7 @@ from rich.table import Table
 
 from harness.errors import UserError
 from harness.record.environment import comparable, differences
-from harness.record.record import FILE_NAME, read_record
+from harness.record.record import FILE_NAME, record_in
 from harness.sweep.compare import Finding, compare_runs, compare_studies, corrected
 
 
@@ -47,7 +47,7 @@ def find_folder(name: str, results_dir: str) -> Path:
 
 def print_environments(first: Path, second: Path) -> None:
     """Every difference between the environments of two runs."""
-    records = [read_record(folder) or {} for folder in (first, second)]
+    records = [record_in(folder) for folder in (first, second)]
     changed = differences(*(comparable(record["environment"]) for record in records))
     for key, (then, now) in sorted(changed.items()):
         print(f"environment: {key}: {then} -> {now}")

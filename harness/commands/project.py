@@ -7,8 +7,7 @@ import json
 from dataclasses import fields
 
 from harness.commands.compare import find_folder
-from harness.errors import UserError
-from harness.record.record import read_record
+from harness.record.record import record_in
 from harness.report.projection import Workload, as_dict, as_lines, project
 from harness.report.site import load_site
 
@@ -16,13 +15,7 @@ from harness.report.site import load_site
 def main(options: argparse.Namespace) -> int:
     """Print the projection with what it assumes; 0."""
     folder = find_folder(options.record, options.results_dir)
-    try:
-        record = read_record(folder)
-    except ValueError as error:
-        raise UserError(f"{folder}: its record cannot be read: {error}") from error
-    if record is None:
-        raise UserError(f"{folder}: no record in it", remedy="give a run's folder, or its record.json")
     work = Workload(**{field.name: getattr(options, field.name) for field in fields(Workload)})
-    projection = project(record, work, load_site(options.site) if options.site else None)
+    projection = project(record_in(folder), work, load_site(options.site) if options.site else None)
     print(json.dumps(as_dict(projection), indent=2) if options.json else "\n".join(as_lines(projection)))
     return 0

@@ -17,8 +17,7 @@ from harness.config.compose import Cell, load_config
 from harness.config.fingerprint import fingerprint
 from harness.config.recorded import upgraded
 from harness.config.schema import Config, Paths
-from harness.errors import UserError
-from harness.record.record import FILE_NAME, read_record
+from harness.record.record import FILE_NAME, record_in
 from harness.runner.folders import run_folder
 from harness.runner.limits import heed_termination
 from harness.runner.preflight import check_cells
@@ -31,7 +30,7 @@ def main(options: argparse.Namespace) -> int:
     """Run the cell of a record again; 0 if every figure was reproduced, 1 if not."""
     folder = Path(options.record)
     folder = folder.parent if folder.name == FILE_NAME else folder
-    record = _record(folder)
+    record = record_in(folder)
     with tempfile.TemporaryDirectory(prefix="joulebench-verify-") as temporary:
         results = Path(options.keep) if options.keep else Path(temporary)
         config = recorded_config(record, results)
@@ -61,13 +60,3 @@ def recorded_config(record: Mapping[str, Any], results: Path) -> Config:
     """
     config = load_config(upgraded(record["config"]))
     return replace(config, paths=Paths(results_dir=str(results), cache_dir=config.paths.cache_dir))
-
-
-def _record(folder: Path) -> Mapping[str, Any]:
-    try:
-        record = read_record(folder)
-    except ValueError as error:
-        raise UserError(f"{folder}: its record cannot be read: {error}") from error
-    if record is None:
-        raise UserError(f"{folder}: no record in it", remedy="give a run's folder, or its record.json")
-    return record

@@ -231,7 +231,7 @@ def _known_keys(overrides: Sequence[Override], loader: ConfigLoader) -> set[str]
 
 def _is_known(override: Override, known: set[str]) -> bool:
     key = override.key_or_group
-    return key in known or key.startswith("hydra") or override.is_add()
+    return key in known or override.is_add()
 
 
 def _check_keys(overrides: Sequence[Override], known: set[str]) -> None:
@@ -357,7 +357,7 @@ class _Composer:
         for override in values:
             made_of_others = "${" in (override.input_line or "")
             changes_keys = made_of_others or override.is_force_add() or override.is_add() or override.is_delete()
-            if changes_keys or override.key_or_group.startswith("hydra") or isinstance(override.value(), dict):
+            if changes_keys or isinstance(override.value(), dict):
                 return None
             path = override.key_or_group.split(".")
             place: Any = container

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.cache import atomic_path
+from harness.errors import UserError
 
 SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
@@ -81,6 +82,21 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     record = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(record, dict) or "status" not in record or "run_id" not in record:
         raise ValueError(f"{path} is not a record")
+    return record
+
+
+def record_in(folder: Path, remedy: str = "give a run's folder, or its record.json") -> dict[str, Any]:
+    """The record in a folder that a person named, or that must have one.
+
+    Raises:
+        UserError: If there is none, or it cannot be read.
+    """
+    try:
+        record = read_record(folder)
+    except ValueError as error:
+        raise UserError(f"{folder}: its record cannot be read: {error}", remedy="remove that folder") from error
+    if record is None:
+        raise UserError(f"{folder}: no record in it", remedy=remedy)
     return record
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from harness.config.axes import axes_of
 from harness.config.compose import Cell, resolved_config
 from harness.config.fingerprint import fingerprint, run_id
 from harness.config.schema import Config
@@ -121,19 +122,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 def cell_axes(config: Config) -> dict[str, Any]:
     """The cell's axes by name."""
-    return {
-        "task": config.task.name,
-        "model": config.model.label,
-        "compression": config.compression.label,
-        "backend": config.backend.name,
-        "data": config.data.label,
-        "batch_size": config.batch_size,
-        "precision": config.precision.name,
-        "hardware": config.hardware.name,
-        "device_name": device_name(config.hardware),
-        "protocol": config.protocol.name,
-        "seed": config.seed,
-    }
+    return {**axes_of(config), "device_name": device_name(config.hardware), "seed": config.seed}
 
 
 def classify(error: BaseException | None) -> tuple[Status, str]:

@@ -11,9 +11,8 @@ from typing import Any, Literal
 from harness.config.compose import Cell
 from harness.config.fingerprint import fingerprint
 from harness.config.schema import Config
-from harness.errors import UserError
 from harness.record.environment import comparable, current_environment, differences
-from harness.record.record import read_record
+from harness.record.record import FILE_NAME, record_in
 from harness.runner.folders import run_folder
 
 # A cell with one of these has its answer: it is finished, or cannot run here.
@@ -69,12 +68,9 @@ def find(cell: Cell, here: Mapping[str, Any]) -> Found:
     """
     config = cell.config
     folder = run_folder(config)
-    try:
-        record = read_record(folder)
-    except ValueError as error:
-        raise UserError(f"{folder}: its record cannot be read: {error}", remedy="remove that folder") from error
-    if record is None:
+    if not (folder / FILE_NAME).is_file():
         return Found(cell, "pending", "not run yet")
+    record = record_in(folder)
     if record.get("fingerprint") != fingerprint(config):
         return Found(cell, "pending", "the folder holds another cell's record", record)
     if config.rerun == "all":

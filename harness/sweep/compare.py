@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from harness.errors import UserError
-from harness.record.record import read_record, record_folders
+from harness.record.record import record_folders, record_in
 from harness.stats.comparison import compare_means, holm, paired_p
 from harness.stats.intervals import Interval
 
@@ -61,7 +61,7 @@ def compare_runs(first: Path, second: Path) -> list[Finding]:
     Raises:
         UserError: If one has no record.
     """
-    before, after = _record(first), _record(second)
+    before, after = record_in(first), record_in(second)
     cell = str(before["run_id"])
     if before["status"] != after["status"]:
         last = (after["reason"].strip().splitlines() or [""])[-1]
@@ -106,7 +106,7 @@ def _by_fingerprint(study: Path) -> dict[str, Path]:
     """Of a cell that several machines ran, the run that has the cell's plain name."""
     found: dict[str, Path] = {}
     for folder in record_folders(study):
-        found.setdefault(str(_record(folder)["fingerprint"]), folder)
+        found.setdefault(str(record_in(folder)["fingerprint"]), folder)
     return found
 
 
@@ -202,13 +202,3 @@ def _by_interval(cell: str, name: str, metric: str, before: Mapping[str, Any], a
     if low <= other_high and other_low <= high:
         return Finding(cell, name, a, b, "agree", "95 % intervals overlap")
     return Finding(cell, name, a, b, "differ", "95 % intervals do not overlap")
-
-
-def _record(folder: Path) -> Mapping[str, Any]:
-    try:
-        record = read_record(folder)
-    except ValueError as error:
-        raise UserError(f"{folder}: its record cannot be read: {error}") from error
-    if record is None:
-        raise UserError(f"{folder}: no record.json in it", remedy="give the folder of a run")
-    return record

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.data.cache import atomic_path
 from harness.errors import UserError
-from harness.record.record import FILE_NAME, read_record
+from harness.record.record import FILE_NAME, record_in
 from harness.sweep.cells import DONE
 from harness.sweep.claim import claimed
 from harness.sweep.machine import machine_of
@@ -50,11 +50,11 @@ def merge(sources: Sequence[Path], destination: Path) -> Iterator[Merged]:
 
 
 def _merge_run(folder: Path, destination: Path) -> Merged:
-    record = _record(folder)
+    record = record_in(folder)
     study, name = destination / record["study"], record["run_id"]
     machine = machine_of(record["environment"])
     target = study / name
-    if target.is_dir() and machine_of(_record(target)["environment"]) != machine:
+    if target.is_dir() and machine_of(record_in(target)["environment"]) != machine:
         target = study / f"{name}@{machine}"
     with claimed(target, patience_s=10.0) as free:
         if not free:
@@ -62,7 +62,7 @@ def _merge_run(folder: Path, destination: Path) -> Merged:
         if not target.is_dir():
             _copy(folder, target)
             return Merged(folder, target, "added")
-        there = _record(target)
+        there = record_in(target)
         if there == record:
             return Merged(folder, target, "same")
         if _rank(record) > _rank(there):
@@ -90,13 +90,3 @@ def _replace(folder: Path, target: Path) -> None:
 def _copy(folder: Path, target: Path) -> None:
     with atomic_path(target) as temporary:
         shutil.copytree(folder, temporary, ignore=shutil.ignore_patterns(".*"))
-
-
-def _record(folder: Path) -> Mapping[str, Any]:
-    try:
-        record = read_record(folder)
-    except ValueError as error:
-        raise UserError(f"{folder}: its record cannot be read: {error}", remedy="remove that folder") from error
-    if record is None:
-        raise UserError(f"{folder}: a folder without a record is in the way", remedy="remove that folder")
-    return record

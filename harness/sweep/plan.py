@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.config.axes import axes_of
 from harness.config.compose import Cell
 from harness.config.schema import Config
 from harness.energy.host import cpu_name
@@ -64,18 +65,7 @@ def plan(cells: Sequence[Cell], elsewhere: bool = False) -> list[PlannedCell]:
 
 def planned_axes(config: Config) -> dict[str, Any]:
     """A cell's axes as its record will have them; the device as far as it is known without asking it."""
-    return {
-        "task": config.task.name,
-        "model": config.model.label,
-        "compression": config.compression.label,
-        "backend": config.backend.name,
-        "data": config.data.label,
-        "batch_size": config.batch_size,
-        "precision": config.precision.name,
-        "hardware": config.hardware.name,
-        "device_name": cpu_name() if config.hardware.accelerator == "cpu" else None,
-        "protocol": config.protocol.name,
-    }
+    return {**axes_of(config), "device_name": cpu_name() if config.hardware.accelerator == "cpu" else None}
 
 
 def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
