@@ -147,7 +147,8 @@ def _options(group: str, loader: ConfigLoader) -> list[str]:
 
 def _groups(loader: ConfigLoader) -> list[str]:
     found = loader.get_group_options("", results_filter=ObjectType.GROUP)
-    return sorted({group for group in found if group not in ("hydra", "config")})
+    # Sites are for reports; no part of a cell.
+    return sorted({group for group in found if group not in ("hydra", "config", "site")})
 
 
 @contextmanager

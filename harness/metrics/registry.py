@@ -45,6 +45,11 @@ class Metric:
         """Label with its unit, for an axis or a heading."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
+    @property
+    def phrase(self) -> str:
+        """Label inside a sentence; acronyms keep their capitals."""
+        return self.label if self.label[1:2].isupper() else self.label[:1].lower() + self.label[1:]
+
 
 BOTH: tuple[Literal["quality", "energy"], ...] = ("quality", "energy")
 _QUALITY: tuple[Literal["quality", "energy"], ...] = ("quality",)

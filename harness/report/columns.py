@@ -45,7 +45,7 @@ def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Col
             continue
         cells = printed(runs, metric)
         if len(runs) > 1 and is_text(runs, metric) and set(cells) <= {cells[0]}:
-            shared.append(f"{metric.label.lower()} {cells[0]}")
+            shared.append(f"{metric.phrase} {cells[0]}")
             continue
         bold = [bool(best) for best in marked(runs, metric)]
         shown.append(Column(metric.axis, cells, not is_text(runs, metric), bold))
@@ -96,8 +96,8 @@ def in_words(metric: Metric, value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):
-        return f"no {metric.label.lower()}"
-    return f"{value * metric.scale:.3g} {metric.unit or metric.label.lower()}"
+        return f"no {metric.phrase}"
+    return f"{value * metric.scale:.3g} {metric.unit or metric.phrase}"
 
 
 def short(metric: Metric, value: Any) -> str:

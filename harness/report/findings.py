@@ -76,12 +76,12 @@ def _best(ok: pd.DataFrame) -> Iterator[str]:
         known = group.dropna(subset=[energy.name]).sort_values(energy.name, kind="stable")
         known = known if quality is None else known.dropna(subset=[quality.name])
         if quality is None or known[quality.name].nunique() < 2:
-            yield f"{key[0]} of {key[1]}: {_range(known, energy)}"
+            yield f"{key[0]} ({key[1]}): {_range(known, energy)}"
             continue
         best = known.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
         cheap, equal = known.iloc[0], known[marked(known, quality)]
         good = best if equal.empty else equal.iloc[0]
-        yield f"{key[0]} of {key[1]}: {_answer(known, quality, energy, cheap, best, good)}"
+        yield f"{key[0]} ({key[1]}): {_answer(known, quality, energy, cheap, best, good)}"
 
 
 def _range(runs: pd.DataFrame, energy: Metric) -> str:
@@ -119,11 +119,13 @@ def _at(run: pd.Series, metric: Metric) -> str:
     value = format_value(float(run[metric.name]), metric)
     low, high = (run.get(f"{metric.name}_ci_{end}") for end in ("low", "high"))
     if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return f"{metric.label.lower()} {value}{f' {metric.unit}' if metric.unit else ''}"
+        return f"{metric.phrase} {value}{f' {metric.unit}' if metric.unit else ''}"
     ends = " to ".join(format_value(float(end), metric) for end in (low, high))
-    return f"{metric.label.lower()} {value} ({ends}){f' {metric.unit}' if metric.unit else ''}"
+    return f"{metric.phrase} {value} [{ends}]{f' {metric.unit}' if metric.unit else ''}"
 
 
+# What costs less than so many tokens needs no break-even.
+TRIFLE = 10
 # Sentences of one kind.
 MOST = 20
 
@@ -133,7 +135,8 @@ AXES = ("model", "precision", "batch_size", "compression", "backend", "distillat
 def _name(run: pd.Series, among: pd.DataFrame) -> str:
     """A run by the axes that differ."""
     varying = [axis for axis in AXES if among[axis].nunique(dropna=False) > 1]
-    return ", ".join(in_words(BY_NAME[axis], run[axis]) for axis in varying or ["model"] if not pd.isna(run[axis]))
+    told = [in_words(BY_NAME[axis], run[axis]) for axis in varying if not pd.isna(run[axis]) and run[axis] != "none"]
+    return ", ".join(told) or ("as it is" if varying else str(run["model"]))
 
 
 def _break_evens(ok: pd.DataFrame) -> Iterator[str]:
@@ -144,13 +147,13 @@ def _break_evens(ok: pd.DataFrame) -> Iterator[str]:
     for _, group in known.assign(paid=paid).groupby(SAME_CELL, dropna=False):
         for _, run in group[group["paid"] > 0].iterrows():
             base, once = _plain_run(group[group["paid"].isna()], run), float(run["paid"])
-            if base is None:
+            if base is None or once < TRIFLE * float(base[metric.name]):
                 continue
             saved = _saved(*(_per_token(each, metric.name, metric.error) for each in (base, run)))
             found = break_even(Interval(once, once, once), saved, "tokens")
             names = " against ".join(_name(each, pd.DataFrame([run, base])) for each in (run, base))
             cost = f"its {_si(once, 'J')} beforehand, measured once"
-            yield f"{run['task']} of {run['data']}: {names}: {cost}: {found.text}."
+            yield f"{run['task']} ({run['data']}): {names}: {cost}: {found.text}."
 
 
 def _plain_run(unpaid: pd.DataFrame, run: pd.Series) -> pd.Series | None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 # Values from which on the bootstrap of a mean is used.
 BCA_FROM = 10
@@ -39,7 +39,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | No
         return None
     mean = float(np.mean(values))
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    half = float(special.stdtrit(len(values) - 1, (1 + level) / 2)) * error
     return Interval(mean, mean - half, mean + half)
 
 
@@ -58,6 +58,8 @@ def bca_interval(values: Sequence[float], seed: int, level: float = 0.95, resamp
     mean = float(np.mean(values))
     if min(values) == max(values):
         return Interval(mean, mean, mean)  # The acceleration is 0 / 0.
+    from scipy import stats  # takes half a second, which plan and --help need not wait for
+
     found = stats.bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,
@@ -72,8 +74,8 @@ def bca_interval(values: Sequence[float], seed: int, level: float = 0.95, resamp
 
 def _expanded(level: float, n: int) -> float:
     """The level at which the normal's quantile, times sqrt((n - 1) / n), is Student's."""
-    quantile = stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
-    return float(1 - 2 * stats.norm.sf(quantile))
+    quantile = special.stdtrit(n - 1, (1 + level) / 2) * math.sqrt(n / (n - 1))
+    return float(math.erf(quantile / math.sqrt(2)))
 
 
 def best_interval(values: Sequence[float], seed: int, level: float = 0.95) -> tuple[Interval, MeanMethod] | None:

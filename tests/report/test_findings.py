@@ -62,9 +62,9 @@ def three(tmp_path):
 
 def test_the_cheapest_the_best_and_the_cheapest_that_is_as_good(three):
     assert findings(three.runs)[1] == (
-        "score of chitchat: the cheapest is worse (energy to score text 2.500 mJ/byte, bits per byte 2.200 (1.700 to "
-        "2.700)). The best is best (bits per byte 2 (1.500 to 2.500)); the cheapest that cannot be told from it is equal "
-        "(bits per byte 2.010 (1.510 to 2.510)), at 3 times the energy of the cheapest."
+        "score (chitchat): the cheapest is worse (energy to score text 2.500 mJ/byte, bits per byte 2.200 [1.700 to "
+        "2.700]). The best is best (bits per byte 2 [1.500 to 2.500]); the cheapest that cannot be told from it is equal "
+        "(bits per byte 2.010 [1.510 to 2.510]), at 3 times the energy of the cheapest."
     )
 
 
@@ -99,7 +99,7 @@ def test_a_break_even_by_hand(tmp_path):
     found = findings(runs_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 100.0)))
     [sentence] = [each for each in found if "beforehand" in each]
     assert sentence.startswith(
-        "score of chitchat: compile against eager: its 100 J beforehand, measured once: pays after 10,000 tokens"
+        "score (chitchat): compile against eager: its 100 J beforehand, measured once: pays after 10,000 tokens"
     )
 
 
@@ -209,3 +209,8 @@ def test_json_of_details_holds_what_runs_share_once(tmp_path):
     assert found["runs"][GRID[0]["run_id"]]["log"].splitlines()[-1] == "line 999"
     assert len(found["runs"][GRID[0]["run_id"]]["log"]) <= 2000
     json.dumps(found)
+
+
+def test_what_costs_less_than_ten_tokens_is_not_told(tmp_path):
+    found = findings(runs_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 0.1)))
+    assert not [each for each in found if "beforehand" in each]

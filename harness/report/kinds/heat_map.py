@@ -64,10 +64,10 @@ def _enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
 
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
-    x, y, value = (BY_NAME[str(name)].label for name in (spec.x, spec.y, spec.value))
+    x, y, value = (BY_NAME[str(name)] for name in (spec.x, spec.y, spec.value))
     shared = runs.groupby([spec.x, spec.y]).size().max()
     mean = f" Each number is the mean of up to {shared} runs." if shared > 1 else ""
-    return f"{value} by {y.lower()} and {x.lower()}.{mean}"
+    return f"{value.label} by {y.phrase} and {x.phrase}.{mean}"
 
 
 HEAT_MAP = Kind(_draw, _shown, _enough, _caption, columns=("x", "y", "value"))

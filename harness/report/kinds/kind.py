@@ -35,7 +35,7 @@ def one_run(spec: FigureSpec, runs: pd.DataFrame) -> bool:
 
 def y_against_x(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     """What most figures show."""
-    return f"{BY_NAME[spec.y].label} against {BY_NAME[spec.x].label.lower()}."
+    return f"{BY_NAME[spec.y].label} against {BY_NAME[spec.x].phrase}."
 
 
 def axes_by_registry(axes: Axes, spec: FigureSpec) -> None:

@@ -122,7 +122,7 @@ function open(row) {
   const id = table.runs[row], run = details.runs[id], place = document.getElementById("details");
   place.replaceChildren(element("h2", id));
   const part = (title, ...content) => place.append(element("h3", title), ...content);
-  const figures = table.columns.filter((column) => column.values[row] !== null);
+  const figures = table.columns.filter((column) => column.values[row] !== null && column.values[row] !== "");
   if (run?.reason) part("Why it has no result", element("pre", run.reason));
   part("Figures", keys(Object.fromEntries(figures.map((c) => [c.label, printed(c.values[row], c)]))));
   if (run) {
