@@ -11,7 +11,7 @@ from harness.config.compose import config_dir
 from harness.errors import UserError, did_you_mean
 from harness.report.collect import Collected, collect, with_runs
 from harness.report.external.read import read_external
-from harness.report.figures import Drawn, load_specs, read_specs, restyled, write_figures
+from harness.report.figures import Drawn, load_specs, read_specs, remove_others, restyled, write_figures
 from harness.report.page import story_of, write_page
 from harness.report.site import load_site, site_sentence, with_site
 from harness.report.spec import FigureSpec
@@ -27,7 +27,8 @@ def main(options: argparse.Namespace) -> int:
         UserError: If a study, figure, column, site or file to import is unknown.
     """
     results, experiments = Path(options.results_dir), config_dir().parent / "experiments"
-    folder = results / (options.to or "+".join(options.study))
+    joined = "+".join(Path(name).name for name in options.study)
+    folder = results / (options.to or (options.study[0] if len(options.study) == 1 else joined))
     collected = collect(
         *(results / name for name in options.study), beside=[read_external(each) for each in options.beside]
     )
@@ -44,6 +45,7 @@ def main(options: argparse.Namespace) -> int:
     drawn = write_figures(collected, specs, folder / "figures", options.venue)
     if options.figure:
         return _one_figure(options.figure, drawn)
+    remove_others(folder / "figures", drawn)
     tables = write_tables(collected, folder / "tables", options.columns)
     page = write_page(
         folder / "report.html", folder.name, story_of(own or folder.name, experiments), collected, drawn, site

@@ -34,6 +34,9 @@ PACKAGES = (
 )
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE")
 
+# Whether a hub may be asked changes what is found, which records say by hash, and no figure.
+_NO_IDENTITY = {"HF_HUB_OFFLINE"}
+
 # What makes two environments comparable; the rest (time of day, free memory, commit) is noted and not compared.
 _IDENTITY = ("python", "os", "cpu", "logical_cpus", "memory_bytes", "packages", "gpus", "threads", "variables")
 
@@ -104,7 +107,8 @@ def _board_names() -> tuple[str, ...]:
 
 def environment_fingerprint(environment: dict[str, Any]) -> str:
     """Hash of what must agree before two runs are pooled, as 16 hexadecimal digits."""
-    return content_hash({key: environment[key] for key in _IDENTITY})[:16]
+    variables = {name: value for name, value in environment["variables"].items() if name not in _NO_IDENTITY}
+    return content_hash({**{key: environment[key] for key in _IDENTITY}, "variables": variables})[:16]
 
 
 def _version(package: str) -> str | None:

@@ -18,6 +18,9 @@ from harness.report.external.read import unique_ids
 from harness.report.files import Records, RunFiles
 from harness.report.wording import OWN
 
+# Parts of a record that hold others.
+PARTS = ("cell", "config", "environment", "model", "data", "quality", "summary")
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -52,8 +55,11 @@ def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
         beside: Rows of other tools, with columns of the registry.
 
     Raises:
-        UserError: If there is no such study, or no record in it.
+        UserError: If there is no such study, no record in it, or two have one name.
     """
+    names = [study.name for study in studies]
+    if len(set(names)) < len(names):
+        raise UserError(f"two studies of one name: {', '.join(map(str, studies))}", remedy="rename one of the folders")
     rows: list[dict[str, Any]] = []
     folders: dict[str, Path] = {}
     left_out: dict[str, str] = {}
@@ -63,11 +69,13 @@ def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
             # A merged run of another machine has that machine behind its name.
             name = folder.name if len(studies) == 1 else f"{study.name}/{folder.name}"
             try:
-                record = migrated(_present(read_record(folder)))
+                record = _sound(migrated(_present(read_record(folder))))
             except ValueError as error:
                 left_out[name] = str(error)
                 continue
-            rows.append({**row(record), "run_id": name, "origin": OWN})
+            own = {**row(record), "run_id": name, "origin": OWN}
+            teacher = own["teacher"] if len(studies) == 1 else own["teacher"] and f"{study.name}/{own['teacher']}"
+            rows.append({**own, "teacher": teacher})
             folders[name] = folder
         if len(rows) == found:
             raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
@@ -97,6 +105,19 @@ def _existing(study: Path) -> Path:
 def _present(record: dict[str, Any] | None) -> dict[str, Any]:
     if record is None:
         raise ValueError("the record is gone")
+    return record
+
+
+def _sound(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose parts are what they must be.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    wrong = [part for part in PARTS if not isinstance(record.get(part, {}), Mapping)]
+    wrong += ["study"] if not isinstance(record.get("study"), str) else []
+    if wrong:
+        raise ValueError(f"the record's {' and '.join(wrong)} cannot be read")
     return record
 
 

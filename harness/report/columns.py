@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,8 @@ def format_value(value: object, metric: Metric) -> str:
         return str(value)
     assert isinstance(value, int | float), f"{metric.name} is neither text nor a number"
     scaled = float(value) * metric.scale
+    if not math.isfinite(scaled):
+        return ""
     if scaled == int(scaled) and abs(scaled) < 10**metric.digits:
         return str(int(scaled))
     if abs(scaled) >= 10 ** (metric.digits - 1):
@@ -97,9 +100,14 @@ def in_words(metric: Metric, value: Any) -> str:
         return value
     if value is None or pd.isna(value):
         return f"no {metric.phrase}"
-    return f"{value * metric.scale:.3g} {metric.unit or metric.phrase}"
+    return f"{_number(value * metric.scale)} {metric.unit or metric.phrase}"
 
 
 def short(metric: Metric, value: Any) -> str:
     """A value beside a point or at a tick, without its unit."""
-    return value if isinstance(value, str) else "" if pd.isna(value) else f"{value * metric.scale:.3g}"
+    return value if isinstance(value, str) else "" if pd.isna(value) else _number(value * metric.scale)
+
+
+def _number(scaled: float) -> str:
+    """A whole number whole, as batch sizes and seeds are; others with four digits."""
+    return f"{scaled:.0f}" if float(scaled).is_integer() and abs(scaled) < 1e9 else f"{scaled:.4g}"

@@ -20,6 +20,7 @@ COMPARABLE = [
     "environment_fingerprint",
     "energy_method",
     "energy_components",
+    "origin",
 ]
 
 
@@ -98,7 +99,7 @@ def _paired(run: pd.DataFrame, reference: pd.DataFrame) -> Interval | None:
 
 
 # Runs that agree in these scored the same documents, cut alike; their models and tokenizers may differ.
-SAME_DOCUMENTS = ["data", "text_bytes", "score_documents"]
+SAME_DOCUMENTS = ["task", "data", "text_bytes", "score_documents"]
 
 
 def with_best(runs: pd.DataFrame, losses: Losses) -> pd.DataFrame:
@@ -112,15 +113,17 @@ def with_best(runs: pd.DataFrame, losses: Losses) -> pd.DataFrame:
     for _, group in known.groupby(SAME_DOCUMENTS, dropna=False):
         best = group["bits_per_byte"].astype(float).idxmin()
         own = {index: losses[str(run_id)] for index, run_id in group["run_id"].items()}
-        tested = {index: _worse(loss, own[best]) for index, loss in own.items() if index != best}
+        # Without an interval over documents, the pieces are windows, which other tokenizers cut elsewhere.
+        whole = dict(zip(group.index, group["bits_per_byte_ci_low"].notna(), strict=True))
+        tested = {index: _worse(loss, own[best], whole[index]) for index, loss in own.items() if index != best}
         told = {index: p for index, p in tested.items() if p is not None}
         found.update(zip(told, holm(list(told.values())), strict=True))
         found.update({best: 1.0} if told else {})
     return runs.assign(p_best_likelihood=pd.Series(found, dtype=float).reindex(runs.index))
 
 
-def _worse(run: pd.DataFrame, best: pd.DataFrame) -> float | None:
+def _worse(run: pd.DataFrame, best: pd.DataFrame, documents: bool) -> float | None:
     """P of the paired test over documents; None for unlike ones."""
-    if len(run) != len(best):
+    if len(run) != len(best) or not (documents or run["tokens"].equals(best["tokens"])):
         return None
     return ratio_p(list(run["nats"] - best["nats"]), list(best["tokens"]))

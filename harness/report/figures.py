@@ -136,6 +136,15 @@ def write_figures(collected: Collected, specs: Sequence[FigureSpec], folder: Pat
     return drawn
 
 
+def remove_others(folder: Path, drawn: Sequence[Drawn]) -> None:
+    """Remove figures of an earlier report that are not among these: those with a caption beside them."""
+    kept = {each.path.stem for each in drawn}
+    for sidecar in folder.glob("*.json"):
+        if sidecar.stem not in kept:
+            for suffix in (".pdf", ".png", ".svg", ".json"):
+                sidecar.with_suffix(suffix).unlink(missing_ok=True)
+
+
 def _panels(spec: FigureSpec, collected: Collected) -> Iterator[tuple[str, pd.DataFrame]]:
     """The runs of each figure that a spec stands for."""
     chosen = collected.ok

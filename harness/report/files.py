@@ -33,6 +33,12 @@ class RunFiles:
         """Whether a run has a file, such as `curve`."""
         return (run_id, name) in self.frames or (run_id in self.folders and self._path(run_id, name).is_file())
 
+    def columns(self, run_id: str, name: str) -> set[str]:
+        """The columns of a run's file; none where it has no such file."""
+        if (run_id, name) in self.frames:
+            return set(self.frames[run_id, name].columns)
+        return set(ParquetFile(self._path(run_id, name)).schema_arrow.names) if self.has(run_id, name) else set()
+
     def read(self, run_id: str, name: str, columns: list[str] | None = None) -> pd.DataFrame | None:
         """A run's file as a data frame; None where it has none.
 

@@ -48,16 +48,22 @@ def totals(runs: pd.DataFrame) -> str:
     """Runs by status, hours and energy of all of them, those that failed included."""
     counts = runs["status"].value_counts()
     others = ", ".join(f"{count} {status}" for status, count in counts.items() if status != "ok")
-    hours = float(runs["duration_s"].astype(float).sum()) / 3600
+    durations = runs["duration_s"].astype(float).dropna()
     known = runs["run_energy_j"].astype(float).dropna()
-    told = f"{len(runs)} runs{f' ({others})' if others else ''}, {hours:.2g} hours in all"
+    timed = f" (of {len(durations)})" if len(durations) < len(runs) else " in all"
+    hours = f"{durations.sum() / 3600:.2g} hours{timed}" if len(durations) else "unknown hours"
+    told = f"{len(runs)} runs{f' ({others})' if others else ''}, {hours}"
     if known.empty:
         return f"{told}; the energy of whole runs is not in these records."
-    methods = ", ".join(sorted(set(runs["run_energy_method"].dropna()))).replace("_", " ")
+    by_method = runs.dropna(subset=["run_energy_j"]).groupby(runs["run_energy_method"].fillna("unknown"))
+    sums = [
+        f"{_si(float(own.astype(float).sum()), 'J')} ({str(method).replace('_', ' ')})"
+        for method, own in by_method["run_energy_j"]
+    ]
     missing = f"; of {len(runs) - len(known)} it is not known" if len(known) < len(runs) else ""
     failed = runs[runs["status"] != "ok"]["run_energy_j"].astype(float).sum()
     lost = f", {_si(failed, 'J')} of them in runs without a result" if failed else ""
-    return f"{told}, {_si(float(known.sum()), 'J')} ({methods}){lost}{missing}."
+    return f"{told}, {' and '.join(sums)}{lost}{missing}."
 
 
 def _si(value: float, unit: str) -> str:
@@ -69,19 +75,30 @@ def _si(value: float, unit: str) -> str:
 
 def _best(ok: pd.DataFrame) -> Iterator[str]:
     """Of each question the cheapest run, the best, and the cheapest that cannot be told from the best."""
-    for key, group in ok.groupby(COMPARABLE, dropna=False):
+    for question, group in _questions(ok):
         quality, energy = _first(group, QUALITY), _first(group, ENERGY)
         if energy is None:
             continue
-        known = group.dropna(subset=[energy.name]).sort_values(energy.name, kind="stable")
-        known = known if quality is None else known.dropna(subset=[quality.name])
-        if quality is None or known[quality.name].nunique() < 2:
-            yield f"{key[0]} ({key[1]}): {_range(known, energy)}"
-            continue
-        best = known.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
-        cheap, equal = known.iloc[0], known[marked(known, quality)]
-        good = best if equal.empty else equal.iloc[0]
-        yield f"{key[0]} ({key[1]}): {_answer(known, quality, energy, cheap, best, good)}"
+        known = group[group[energy.name].astype(float) > 0].sort_values(energy.name, kind="stable")
+        both = known if quality is None else known.dropna(subset=[quality.name])
+        if quality is not None and len(both) > 1 and both[quality.name].nunique() > 1:
+            best = both.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
+            equal = both[marked(both, quality)]
+            good = best if equal.empty else equal.iloc[0]
+            yield f"{question}: {_answer(both, quality, energy, both.iloc[0], best, good)}"
+        elif len(known) > 1:
+            yield f"{question}: {_range(known, energy)}"
+
+
+def _questions(ok: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Runs that may be held against each other, with what tells one such group from the next."""
+    groups = list(ok.groupby(COMPARABLE, dropna=False))
+    for key, group in groups:
+        others = pd.DataFrame([other for other, _ in groups if other[:2] == key[:2]], columns=COMPARABLE)
+        telling = [name for name in COMPARABLE[2:] if others[name].nunique(dropna=False) > 1]
+        told = [in_words(BY_NAME[name], group[name].iloc[0])[:24] for name in telling]
+        data = key[1] if isinstance(key[1], str) else "unknown data"
+        yield f"{key[0]} ({', '.join([str(data), *told])})", group
 
 
 def _range(runs: pd.DataFrame, energy: Metric) -> str:
@@ -136,7 +153,9 @@ def _name(run: pd.Series, among: pd.DataFrame) -> str:
     """A run by the axes that differ."""
     varying = [axis for axis in AXES if among[axis].nunique(dropna=False) > 1]
     told = [in_words(BY_NAME[axis], run[axis]) for axis in varying if not pd.isna(run[axis]) and run[axis] != "none"]
-    return ", ".join(told) or ("as it is" if varying else str(run["model"]))
+    name = ", ".join(told) or ("as it is" if varying else str(run["model"]))
+    alike = (among[varying].fillna("") == run[varying].fillna("")).all(axis=1).sum() if varying else len(among)
+    return name if alike <= 1 else f"{name} ({str(run['run_id'])[-8:]})"
 
 
 def _break_evens(ok: pd.DataFrame) -> Iterator[str]:

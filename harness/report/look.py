@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
 
+# Runs that differ in one of these are never one line, front or mean.
+UNLIKE = ("data", "device_name", "environment_fingerprint")
 # Ratio of an axis's ends from which on fewer ticks are named.
 WIDE = 3000.0
 
@@ -29,7 +32,11 @@ def series(spec: FigureSpec, runs: pd.DataFrame) -> Iterator[tuple[str, dict[str
     The first column of the series that differs sets the colour, the last the marker and the dashes. Hollow markers are
     modelled energy, filled ones measured; a series that has both is two.
     """
+    names = {value: f"environment {number}" for number, value in enumerate(runs["environment_fingerprint"].unique(), 1)}
+    runs = runs.assign(environment_fingerprint=runs["environment_fingerprint"].map(names))
     columns = list(spec.series) or ["model"]
+    # What was measured on unlike data or machines is not joined, whatever the list says.
+    columns = [*(column for column in UNLIKE if runs[column].nunique() > 1 and column not in columns), *columns]
     varying = [column for column in columns if runs[column].nunique(dropna=False) > 1] or [columns[-1]]
     order = runs.sort_values(["num_parameters", *varying], kind="stable")
     first, last = list(dict.fromkeys(order[varying[0]])), sorted(set(order[varying[-1]]), key=_in_order)
@@ -54,6 +61,12 @@ def _in_order(value: Any) -> tuple[bool, Any]:
     return (True, str(value)) if isinstance(value, str) or pd.isna(value) else (False, value)
 
 
+def alike(runs: pd.DataFrame) -> bool:
+    """Whether all runs were made for one task on one text and machine, and their energies are of one kind."""
+    kinds = runs.assign(modelled=runs["energy_method"] == "modelled")[["task", "modelled", *UNLIKE]]
+    return len(kinds.drop_duplicates()) <= 1
+
+
 def ordered(spec: FigureSpec, runs: pd.DataFrame) -> pd.DataFrame:
     """Runs in the order of their series' columns."""
     return runs.sort_values(["num_parameters", *spec.series], kind="stable")
@@ -71,14 +84,14 @@ def shows_energy(spec: FigureSpec) -> bool:
 
 
 def bars(runs: pd.DataFrame, metric: Metric, error: str | None) -> Any:
-    """Half-widths of error bars, in the printed unit; no bar where a run has none."""
-    return None if error is None else runs[metric.name] * metric.scale * runs[error].astype(float).fillna(0.0)
+    """Half-widths of error bars, in the printed unit; NaN, and no bar, where a run has none."""
+    return None if error is None else runs[metric.name] * metric.scale * runs[error].astype(float)
 
 
 def interval(runs: pd.DataFrame, metric: Metric) -> Any:
-    """Distances (2, N) to the ends of the metric's interval; no bar where it has none."""
+    """Distances (2, N) to the ends of the metric's interval; NaN, and no bar, where it has none."""
     low, high = (runs[f"{metric.name}_ci_{end}"].astype(float) for end in ("low", "high"))
-    return [(distance * metric.scale).fillna(0.0) for distance in (runs[metric.name] - low, high - runs[metric.name])]
+    return [distance * metric.scale for distance in (runs[metric.name] - low, high - runs[metric.name])]
 
 
 def y_bars(spec: FigureSpec, runs: pd.DataFrame, metric: Metric) -> Any:
@@ -96,8 +109,10 @@ def write_labels(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, x: Metric, y:
 
 def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     """Logarithmic, with plain numbers at 1, 2 and 5 times powers of ten, or at these alone."""
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
+    if not math.isfinite(axis.get_minpos()):
+        return  # Nothing positive is shown.
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axis.get_view_interval()
     # Over many decades only their ends are named.
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < low * WIDE else (1.0,)))

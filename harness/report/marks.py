@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from harness.metrics.registry import BY_NAME, Metric
-from harness.report.derive import COMPARABLE
+from harness.report.derive import COMPARABLE, SAME_DOCUMENTS
 from harness.stats.comparison import not_distinguishable_from_best
 
 # Values are held against each other only among runs that agree in these; energies also in how they were obtained.
 LEVEL = 0.05
+PER_TOKEN = {"perplexity", "cross_entropy_nats"}
 LIKELIHOODS = {"bits_per_byte", "byte_perplexity", "word_perplexity", "perplexity", "cross_entropy_nats"}
 SAME_QUESTION = ["task", "data", "tokenizer"]
 
@@ -23,7 +24,8 @@ def marked(runs: pd.DataFrame, metric: Metric) -> pd.Series:
     """
     mask = pd.Series(False, index=runs.index)
     if metric.name in LIKELIHOODS:
-        return (runs["p_best_likelihood"].astype(float) >= LEVEL) & runs[metric.name].notna()
+        best = (runs["p_best_likelihood"].astype(float) >= LEVEL) & runs[metric.name].notna()
+        return best & one_tokenizer(runs) if metric.name in PER_TOKEN else best
     if metric.better == "" or not has_error(metric):
         return mask
     known = runs[(runs["status"] == "ok") & runs[metric.name].notna()]
@@ -31,9 +33,15 @@ def marked(runs: pd.DataFrame, metric: Metric) -> pd.Series:
     for _, group in known.groupby(COMPARABLE if energy else SAME_QUESTION, dropna=False):
         if len(group) > 1:
             values = [float(value) for value in group[metric.name]]
-            best = not_distinguishable_from_best(values, half_widths(group, metric), metric.better)
-            mask = mask | pd.Series(best, index=group.index).reindex(mask.index, fill_value=False)
+            marks = not_distinguishable_from_best(values, half_widths(group, metric), metric.better)
+            mask = mask | pd.Series(marks, index=group.index).reindex(mask.index, fill_value=False)
     return mask
+
+
+def one_tokenizer(runs: pd.DataFrame) -> pd.Series:
+    """Runs whose text was scored with their tokenizer alone, so that losses a token can be compared (mask by row)."""
+    tokenizers = runs.groupby(SAME_DOCUMENTS, dropna=False)["tokenizer"].transform("nunique")
+    return tokenizers <= 1
 
 
 def has_error(metric: Metric) -> bool:

@@ -54,7 +54,7 @@ def _environments(collected: Collected) -> Iterator[str]:
     """Every key in which the environments of the runs differ; runs are not pooled over them."""
     seen = collected.runs.dropna(subset=["environment_fingerprint"]).drop_duplicates("environment_fingerprint")
     records = [collected.records[run_id] for run_id in seen["run_id"] if run_id in collected.records]
-    flat = [identity(record["environment"]) for record in records]
+    flat = [identity(record.get("environment", {})) for record in records]
     for key in sorted({key for each in flat for key in each}):
         values = sorted({str(each.get(key, "not set")) for each in flat})
         if len(values) > 1:

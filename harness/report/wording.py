@@ -26,6 +26,8 @@ def energy_sentence(runs: pd.DataFrame) -> str:
 def _own(runs: pd.DataFrame) -> str:
     devices = _join(runs["device_name"])
     methods = sorted(set(runs["energy_method"]))
+    if methods == ["modelled"] and set(runs["energy_components"].dropna()) - {"cpu"}:
+        return f"Energy on {devices} is a sum ({_components(runs)}) of which the CPU is modelled and not measured."
     if methods == ["modelled"]:
         return (
             f"Energy is modelled, not measured: CPU ({devices}), from this process's CPU time, TDP and two published "

@@ -100,8 +100,12 @@ def ratio_interval(
     pairs = np.array([(n, d) for n, d in zip(numerators, denominators, strict=True) if d > 0], dtype=float)
     if len(pairs) < 2:
         return None
-    chosen = np.random.default_rng(seed).integers(0, len(pairs), size=(resamples, len(pairs)))
-    sums: npt.NDArray[np.float64] = pairs[chosen].sum(axis=1)
+    generator, rows = np.random.default_rng(seed), max(1, _BATCH_VALUES // (2 * len(pairs)))
+    sizes = [min(rows, resamples - first) for first in range(0, resamples, rows)]
+    # The same draws, however many are held at a time.
+    sums: npt.NDArray[np.float64] = np.concatenate(
+        [pairs[generator.integers(0, len(pairs), size=(size, len(pairs)))].sum(axis=1) for size in sizes]
+    )
     ratios = sums[:, 0] / sums[:, 1]
     low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     total = pairs.sum(axis=0)

@@ -126,7 +126,7 @@ def _windows(record: Mapping[str, Any], windows: pd.DataFrame | None) -> pd.Data
     """The windows, if their times count from the run's start: after an interruption, they count from another's."""
     if windows is None or windows.empty or dig(record, "summary.training.interruptions"):
         return pd.DataFrame({name: pd.Series(dtype=float) for name in COLUMNS})
-    return windows[[*COLUMNS]]
+    return windows.reindex(columns=[*COLUMNS]).dropna(subset=["phase", "start_s", "duration_s"])
 
 
 def _span_ms(record: Mapping[str, Any]) -> tuple[int, int]:

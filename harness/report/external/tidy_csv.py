@@ -11,6 +11,7 @@ A CSV whose header has our names needs none. Every column is accounted for, and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -28,9 +29,13 @@ from harness.report.external.rows import Row, wrong_file
 _EXPECTED = "a CSV with a header and a row a run"
 _REMEDY = "see the glossary for our columns and their units; docs/reporting.md shows a map"
 _JOULES = {name for name, metric in BY_NAME.items() if metric.unit.split("/")[0] in ("J", "mJ")}
-_NUMBERS = {name for name, metric in BY_NAME.items() if metric.unit or metric.better}
 # Texts, even where they look like a number.
-_TEXTS = {"study", "run_id", "task", "model", "data", "precision", "hardware", "device_name", "energy_components"}
+_TEXTS = {
+    *("study", "run_id", "task", "model", "data", "compression", "backend", "precision", "hardware", "device_name"),
+    *("protocol", "flags", "stop_reason", "bleu_signature", "chrf_signature", "decoding", "tokenizer"),
+    *("score_documents", "energy_components", "run_energy_method", "target_met", "teacher", "fingerprint"),
+    *("environment_fingerprint", "started_at", "reason", "origin"),
+}
 _VALUES: dict[str, tuple[str, ...]] = {
     "status": get_args(Status),
     "energy_method": tuple(method.value for method in Method),
@@ -125,7 +130,7 @@ def _known(names: list[str], where: Path, remedy: str) -> None:
 
 
 def _values(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
-    """A column's numbers as numbers, where it is one of numbers, or all of its values are some."""
+    """A column of numbers as numbers, and one of texts as it is."""
     name = str(column.name)
     allowed = _VALUES.get(name)
     if allowed is not None:
@@ -134,10 +139,7 @@ def _values(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
             raise UserError(f"{path}: {name}={wrong[0]}", allowed=allowed)
     if allowed is not None or name in _TEXTS:
         return column
-    parsed = pd.to_numeric(column, errors="coerce")
-    if name in _NUMBERS:
-        return _numbers(column, path)
-    return column if (parsed.isna() & column.notna()).any() else parsed
+    return _numbers(column, path)
 
 
 def _numbers(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
@@ -147,7 +149,7 @@ def _numbers(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
         # The header is line 1.
         line = int(wrong.index[0]) + 2
         raise UserError(f"{path}, line {line}: {column.name}={wrong.iloc[0]} is no number", remedy="or leave it empty")
-    return parsed
+    return parsed.replace([math.inf, -math.inf], math.nan)
 
 
 def _refuse_joules(mapped: pd.DataFrame, path: Path) -> None:

@@ -32,7 +32,16 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
 
 
 def _shown(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.Series:
-    return pd.Series([files.has(run_id, CURVE) for run_id in runs["run_id"]], index=runs.index, dtype=bool)
+    """Runs with a validation of which both is known."""
+    names = [COLUMNS.get(name, name) for name in (spec.x, spec.y)]
+    able = [_able(files.read(run_id, CURVE), names) for run_id in runs["run_id"]]
+    return pd.Series(able, index=runs.index, dtype=bool)
+
+
+def _able(curve: pd.DataFrame | None, names: list[str]) -> bool:
+    if curve is None or not set(names) <= set(curve):
+        return False
+    return bool((curve[names].astype(float) > 0).all(axis=1).any())
 
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:

@@ -48,13 +48,15 @@ def values_of(files: RunFiles, run_id: str, latency: str) -> Array:
     pairs = zip(requests[FIRST], requests[NEXT], strict=True)
     several = [(float(first), np.asarray(between, dtype=float)) for first, between in pairs]
     needs_two = latency in ("time_per_output_token_s", "inter_token_latency_s")
-    return np.concatenate([values(first, between) for first, between in several if len(between) or not needs_two])
+    found = [values(first, between) for first, between in several if len(between) or not needs_two]
+    return np.concatenate([np.empty(0), *found])
 
 
 def _shown(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.Series:
     if spec.x not in LATENCIES:
         raise UserError(f"figure {spec.name}: x={spec.x}", allowed=LATENCIES)
-    return pd.Series([files.has(run_id, REQUESTS) for run_id in runs["run_id"]], index=runs.index, dtype=bool)
+    able = [files.has(run_id, REQUESTS) and len(values_of(files, run_id, spec.x)) > 0 for run_id in runs["run_id"]]
+    return pd.Series(able, index=runs.index, dtype=bool)
 
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:

@@ -15,7 +15,7 @@ from harness.metrics.registry import BY_NAME
 from harness.report.columns import format_value, short
 from harness.report.files import RunFiles
 from harness.report.kinds.kind import Kind
-from harness.report.look import plain
+from harness.report.look import alike, plain
 from harness.report.spec import FigureSpec
 
 # Light to dark, also in grey; darker than this share of the range, numbers are white.
@@ -57,10 +57,8 @@ def _shown(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.Series:
 
 
 def _enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
-    """Two values at least on both axes; modelled and measured energies share no scale."""
-    mixed = "joules" in str(spec.value) or "energy" in str(spec.value)
-    mixed = mixed and runs["energy_method"].isin(["modelled"]).nunique() > 1
-    return not mixed and min(runs[spec.x].nunique(), runs[spec.y].nunique()) >= 2
+    """Two values at least on both axes; unlike runs have no common mean."""
+    return alike(runs) and min(runs[spec.x].nunique(), runs[spec.y].nunique()) >= 2
 
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:

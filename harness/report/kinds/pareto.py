@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,8 @@ from matplotlib.ticker import FuncFormatter
 from harness.metrics.registry import BY_NAME, Metric
 from harness.report.files import RunFiles
 from harness.report.kinds.kind import Kind, y_against_x
-from harness.report.look import bars, log_axis, plain, series, write_labels, y_bars
+from harness.report.look import alike, bars, log_axis, plain, series, write_labels, y_bars
+from harness.report.marks import PER_TOKEN
 from harness.report.spec import FigureSpec
 from harness.stats.pareto import front_probability, pareto_front
 
@@ -57,15 +59,21 @@ def _quality_axis(axes: Axes, y: Metric, runs: pd.DataFrame) -> None:
 
 
 def front_of(spec: FigureSpec, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that no other beats; modelled and measured energies are not ranked together: then there is none."""
-    if runs["energy_method"].isin(["modelled"]).nunique() > 1:
+    """The runs that no other beats; none where runs are unlike, as those are not ranked together."""
+    if not comparable(spec, runs):
         return runs.iloc[:0]
     x, y = _signs(spec)
     return runs.iloc[pareto_front(list(zip(x * runs[spec.x], y * runs[spec.y], strict=True)))]
 
 
+def comparable(spec: FigureSpec, runs: pd.DataFrame) -> bool:
+    """Whether a front may be drawn through the runs; losses of a token only with one tokenizer."""
+    one_tokenizer = not {spec.x, spec.y} & PER_TOKEN or runs["tokenizer"].nunique() <= 1
+    return alike(runs) and one_tokenizer
+
+
 def probabilities(spec: FigureSpec, runs: pd.DataFrame) -> dict[str, float]:
-    """How probable it is that each run is on the front, by run id; empty where a figure has no random error.
+    """How probable it is that each run is on the front, by run id; empty where the random error of any is unknown.
 
     Means are drawn from normal distributions with the standard errors that the bars show.
     """
@@ -74,6 +82,8 @@ def probabilities(spec: FigureSpec, runs: pd.DataFrame) -> dict[str, float]:
     signs, x, y = _signs(spec), BY_NAME[spec.x], BY_NAME[spec.y]
     wide = _half_widths(bars(runs, x, spec.x_error), x, runs)
     high = _half_widths(y_bars(spec, runs, y), y, runs)
+    if any(math.isnan(width) for width in (*wide, *high)):
+        return {}
     points = [
         ((signs[0] * float(a), error / NORMAL_95), (signs[1] * float(b), other / NORMAL_95))
         for a, error, b, other in zip(runs[x.name], wide, runs[y.name], high, strict=True)
@@ -99,10 +109,10 @@ def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     names = {run_id: label for label, _, group in series(spec, runs) for run_id in group["run_id"]}
     doubted = [f"{names[run_id]} {chance:.2f}" for run_id, chance in sure.items() if chance < 1 - NAMED]
     more = f" and {len(doubted) - NAMES} others" if len(doubted) > NAMES else ""
-    mixed = runs["energy_method"].isin(["modelled"]).nunique() > 1
+    unlike = "No front is drawn: the runs differ in task, text, tokenizer, machine, or in how energy was obtained."
     sentences = [
         y_against_x(spec, runs, files),
-        "No front is drawn, as modelled and measured energies are not ranked together." if mixed else "",
+        "" if comparable(spec, runs) else unlike,
         f"Probability of being on the front, where it is in doubt: {'; '.join(doubted[:NAMES])}{more}."
         if doubted
         else "",

@@ -50,8 +50,8 @@ def exponent_of(law: PowerLaw | Saturating) -> Interval:
 
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
-    fits = {label: fit_of(spec, group) for label, _, group in series(spec, runs)}
-    found = [f"{label}: {_words(spec, law)}" for label, law in fits.items() if law is not None]
+    fits = [(label, fit_of(spec, group)) for label, _, group in series(spec, runs)]
+    found = [f"{label}: {_words(spec, law)}" for label, law in fits if law is not None]
     reference = f" Dotted: {spec.reference} ({spec.reference_exponent:g})." if spec.reference_exponent else ""
     fitted = f" Exponents with 95 % intervals of the fits: {'; '.join(found)}.{reference}" if found else ""
     return y_against_x(spec, runs, files) + fitted

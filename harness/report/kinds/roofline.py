@@ -21,14 +21,15 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
     roofs: dict[tuple[float, float], str] = {}
     shapes: dict[str, str] = {}
     intensities: list[float] = []
+    named: set[str] = set()
     for label, look, group in series(spec, runs):
         for run_id in group["run_id"]:
             for phase, point in points_of(files, run_id).iterrows():
                 shape = shapes.setdefault(str(phase), MARKERS[len(shapes) % len(MARKERS)])
                 name = f"{label}, {phase}"
-                known = name in axes.get_legend_handles_labels()[1]
                 place = (point["intensity"], point["flops_per_second"] / GIGA)
-                axes.plot(*place, marker=shape, ls="none", color=look["color"], label=None if known else name)
+                axes.plot(*place, marker=shape, ls="none", color=look["color"], label=None if name in named else name)
+                named.add(name)
                 intensities.append(point["intensity"])
             peaks = peaks_of(Records(files.folders)[run_id])
             roofs.setdefault((peaks["flops"], peaks["bandwidth"]), peaks["dtype"])
@@ -76,7 +77,7 @@ def _shown(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.Series:
 
 def _able(files: RunFiles, records: Records, run_id: str) -> bool:
     """Whether its peaks are known, and its traffic with memory."""
-    if run_id not in records or not files.has(run_id, WINDOWS):
+    if run_id not in records or not {"flops", "memory_bytes", "repeat"} <= files.columns(run_id, WINDOWS):
         return False
     peaks = peaks_of(records[run_id])
     return None not in (peaks["flops"], peaks["bandwidth"]) and not points_of(files, run_id).empty

@@ -52,6 +52,10 @@ def parts_of(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.DataFr
     if spec.parts == "components":
         found = runs[[f"{component}_energy_j" for component in COMPONENTS]].astype(float)
         found.columns = pd.Index(COMPONENTS)
+        # A wall meter's figure holds the others.
+        parts = found[list(COMPONENTS[:-1])].sum(axis=1, min_count=1)
+        rest = (found.pop("node") - parts.fillna(0.0)).rename("rest of the node")
+        found = pd.concat([found, rest.where(rest >= 0)], axis=1)
         return found.dropna(axis="columns", how="all").reset_index(drop=True)
     sums = [_by_phase(files, run_id) for run_id in runs["run_id"]]
     order = list(dict.fromkeys(phase for each in sums for phase in each.index))
@@ -62,7 +66,8 @@ def _by_phase(files: RunFiles, run_id: str) -> pd.Series:
     windows = files.read(run_id, WINDOWS)
     assert windows is not None, "shown says that it is there"
     energies = windows.astype({"total_energy_j": float})
-    return energies.groupby("phase", sort=False)["total_energy_j"].sum(min_count=1)
+    # A phase of which a part is unknown is unknown.
+    return energies.groupby("phase", sort=False)["total_energy_j"].agg(lambda joules: joules.sum(skipna=False))
 
 
 def names_of(spec: FigureSpec, runs: pd.DataFrame) -> list[str]:
@@ -74,7 +79,7 @@ def names_of(spec: FigureSpec, runs: pd.DataFrame) -> list[str]:
 def _shown(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.Series:
     if spec.parts == "components":
         return runs[[f"{component}_energy_j" for component in COMPONENTS]].notna().any(axis=1)
-    has = [files.has(run_id, WINDOWS) for run_id in runs["run_id"]]
+    has = [{"phase", "total_energy_j"} <= files.columns(run_id, WINDOWS) for run_id in runs["run_id"]]
     return pd.Series(has, index=runs.index, dtype=bool) & ~runs["energy_method"].isin([None, "unavailable"])
 
 

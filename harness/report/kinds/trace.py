@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -16,12 +18,16 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
     windows, power = files.read(run_id, WINDOWS), files.read(run_id, POWER)
     assert windows is not None, "shown says that it is there"
     _shade(axes, windows)
-    if power is None or power["watts"].isna().all():
-        _draw_means(axes, windows)
-    else:
+    if _sampled(power):
         _draw_samples(axes, power)
+    else:
+        _draw_means(axes, windows)
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
+
+
+def _sampled(power: pd.DataFrame | None) -> TypeGuard[pd.DataFrame]:
+    return power is not None and bool(power["watts"].notna().any())
 
 
 def _shade(axes: Axes, windows: pd.DataFrame) -> None:
@@ -61,7 +67,8 @@ def _draw_means(axes: Axes, windows: pd.DataFrame) -> None:
 
 def _shown(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> pd.Series:
     """The first run whose energy is known: a trace is of one run."""
-    has = [files.has(run_id, WINDOWS) for run_id in runs["run_id"]]
+    needed = {"phase", "start_s", "duration_s", "total_energy_j"}
+    has = [needed <= files.columns(run_id, WINDOWS) for run_id in runs["run_id"]]
     able = pd.Series(has, index=runs.index, dtype=bool) & ~runs["energy_method"].isin([None, "unavailable"])
     return able & (able.cumsum() == 1)
 
@@ -72,7 +79,7 @@ def _enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     run_id = runs["run_id"].iloc[0]
-    sampled = "as sampled" if files.has(run_id, POWER) else "the mean of each window, as nothing was sampled"
+    sampled = "as sampled" if _sampled(files.read(run_id, POWER)) else "the mean of each window, as nothing was sampled"
     return f"Power of run {run_id} over its time: {sampled}. Shaded: its phases."
 
 
