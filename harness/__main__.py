@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"joulebench {options.command}: {error.render()}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What Python flushes at its end goes nowhere.
+        return 141
     except KeyboardInterrupt as stopped:
         print(f"joulebench {options.command}: stopped", file=sys.stderr)
         return 143 if isinstance(stopped, Terminated) else 130
@@ -96,7 +99,10 @@ def _add_reporting(commands: Any, common: argparse.ArgumentParser) -> None:
     beside = "another tool's results beside ours: tidy-csv, lm-eval, optimum-benchmark, codecarbon or ml-energy"
     report.add_argument("--import", dest="beside", action="append", default=[], metavar="FORMAT=PATH", help=beside)
     report.add_argument(
-        "--columns", type=lambda text: text.split(","), default=[], help="of a table of your own: a,b,c"
+        "--columns",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        default=[],
+        help="of a table of your own: a,b,c",
     )
     report.add_argument("--figures", metavar="FILE", help="a figure list of your own")
     report.add_argument("--figure", metavar="NAME", help="draw this one alone")

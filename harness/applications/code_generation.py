@@ -11,7 +11,7 @@ from harness.config.applications import CodeGenerationTaskConfig
 from harness.data.examples import example_set
 from harness.metrics.answers import pass_at_k
 from harness.runner.session import Session
-from harness.stats.intervals import ratio_interval
+from harness.stats.intervals import share_interval
 
 
 def whole_program(prompt: str, answer: str) -> str:
@@ -48,7 +48,7 @@ class CodeGeneration:
         ]
         passed = [verdict.count("passed") for verdict in verdicts]
         values = [pass_at_k(self.samples, count, self._config.k) for count in passed]
-        interval = ratio_interval(values, [1] * len(values), seed)
+        interval = share_interval(values, seed)
         reasons = [reason for verdict in verdicts for reason in verdict]
         quality = {
             "pass_at_k": sum(values) / len(values),

@@ -11,7 +11,7 @@ from harness.data.examples import example_set
 from harness.errors import UserError
 from harness.metrics.answers import exact_match, f1
 from harness.runner.session import Session
-from harness.stats.intervals import ratio_interval
+from harness.stats.intervals import share_interval
 
 
 class QuestionAnswering:
@@ -73,7 +73,7 @@ def right_choice(example: Mapping[str, Any]) -> int:
 def _mean(name: str, values: Sequence[float], seed: int) -> dict[str, float | None]:
     if not values:
         return {}
-    interval = ratio_interval(list(values), [1] * len(values), seed)
+    interval = share_interval(list(values), seed)
     return {
         name: sum(values) / len(values),
         f"{name}_ci_low": interval.low if interval else None,

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from harness.config.compose import config_dir
 from harness.errors import UserError, did_you_mean
+from harness.record.record import record_folders
 from harness.report.collect import Collected, collect, with_runs
 from harness.report.external.read import read_external
 from harness.report.figures import Drawn, load_specs, read_specs, remove_others, restyled, write_figures
 from harness.report.page import story_of, write_page
 from harness.report.site import load_site, site_sentence, with_site
 from harness.report.spec import FigureSpec
-from harness.report.tables import write_tables
+from harness.report.tables import metrics_named, write_tables
 from harness.report.wording import energy_sentence
 from harness.runner.folders import check_writable
 
@@ -29,9 +30,9 @@ def main(options: argparse.Namespace) -> int:
     results, experiments = Path(options.results_dir), config_dir().parent / "experiments"
     joined = "+".join(Path(name).name for name in options.study)
     folder = results / (options.to or (options.study[0] if len(options.study) == 1 else joined))
-    collected = collect(
-        *(results / name for name in options.study), beside=[read_external(each) for each in options.beside]
-    )
+    columns = metrics_named(options.columns)
+    beside = [read_external(each) for each in options.beside]
+    collected = collect(*(results / name for name in options.study), beside=beside)
     collected, site = _at_site(collected, options.site)
     # By the name in the records: a copy of a study has its figures too.
     names = sorted(set(collected.runs["study"].iloc[: len(collected.records)]))
@@ -41,16 +42,19 @@ def main(options: argparse.Namespace) -> int:
         specs = [restyled(_named(specs, options.figure), options.set)]
     elif options.set:
         raise UserError("--set without --figure", remedy="say which figure: --figure NAME --set key=value")
+    own_runs = len(options.study) == 1 and folder == results / options.study[0]
+    if not own_runs and any(record_folders(folder)):
+        raise UserError(f"--to {folder}: holds runs of its own", remedy="give a name that no study has")
     check_writable(folder)
     drawn = write_figures(collected, specs, folder / "figures", options.venue)
     if options.figure:
         return _one_figure(options.figure, drawn)
     remove_others(folder / "figures", drawn)
-    tables = write_tables(collected, folder / "tables", options.columns)
+    tables = write_tables(collected, folder / "tables", columns)
     page = write_page(
         folder / "report.html", folder.name, story_of(own or folder.name, experiments), collected, drawn, site
     )
-    _print_summary(folder, collected, len(tables), drawn, page)
+    _print_summary(folder, collected, len(tables), specs, drawn, page)
     for name, reason in collected.left_out.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     return 1 if collected.left_out else 0
@@ -79,11 +83,19 @@ def _one_figure(name: str, drawn: Sequence[Drawn]) -> int:
     return 0 if drawn else 1
 
 
-def _print_summary(folder: Path, collected: Collected, tables: int, drawn: Sequence[Drawn], page: Path) -> None:
+def _print_summary(
+    folder: Path, collected: Collected, tables: int, specs: Sequence[FigureSpec], drawn: Sequence[Drawn], page: Path
+) -> None:
     figures = ", ".join(each.path.stem for each in drawn)
     print(f"study {folder.name}: {len(collected.runs)} runs")
     print(f"tables:  {folder / 'tables'} ({tables} files; start with quality.md and energy.md)")
     print(f"figures: {folder / 'figures'} ({figures or 'none: no figure has two points'})")
+    left_out = [spec.name for spec in specs if not any(each.path.stem.startswith(spec.name) for each in drawn)]
+    if left_out:
+        print(f"         not drawn, as too few runs have what they show: {', '.join(left_out)}")
+    imported = len(collected.runs) - len(collected.records) - len(collected.left_out)
+    if imported:
+        print(f"         {imported} imported rows are in the figures whose columns they have")
     print(f"page:    {page}")
     if len(collected.ok):
         print(energy_sentence(collected.ok))

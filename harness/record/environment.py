@@ -87,6 +87,8 @@ def identity(environment: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key in _IDENTITY:
         value = environment.get(key)
+        if key == "variables" and value:
+            value = {name: each for name, each in value.items() if name not in _NO_IDENTITY}
         parts = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
         flat.update(parts)
     return flat
@@ -108,7 +110,7 @@ def _board_names() -> tuple[str, ...]:
 def environment_fingerprint(environment: dict[str, Any]) -> str:
     """Hash of what must agree before two runs are pooled, as 16 hexadecimal digits."""
     variables = {name: value for name, value in environment["variables"].items() if name not in _NO_IDENTITY}
-    return content_hash({**{key: environment[key] for key in _IDENTITY}, "variables": variables})[:16]
+    return content_hash({**{key: environment.get(key) for key in _IDENTITY}, "variables": variables})[:16]
 
 
 def _version(package: str) -> str | None:

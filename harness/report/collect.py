@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError
+from harness.metrics.efficiency import complete_sum
 from harness.metrics.registry import METRICS
+from harness.record.environment import environment_fingerprint
 from harness.record.migrate import migrated
 from harness.record.record import read_record, record_folders
 from harness.report.derive import losses_of, with_best, with_differences, with_ratios
@@ -74,8 +76,10 @@ def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
                 left_out[name] = str(error)
                 continue
             own = {**row(record), "run_id": name, "origin": OWN}
-            teacher = own["teacher"] if len(studies) == 1 else own["teacher"] and f"{study.name}/{own['teacher']}"
-            rows.append({**own, "teacher": teacher})
+            if len(studies) > 1:
+                teacher = own["teacher"] and f"{study.name}/{own['teacher']}"
+                own |= {"study": study.name, "teacher": teacher}
+            rows.append(own)
             folders[name] = folder
         if len(rows) == found:
             raise UserError(f"{study}: no readable record in it", remedy="run the study first: joulebench sweep ...")
@@ -124,7 +128,30 @@ def _sound(record: dict[str, Any]) -> dict[str, Any]:
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as one row; what it lacks is None."""
     main = record.get("summary", {}).get("main_phase", "")
-    return {metric.name: _dig(record, metric.path.replace("{main}", main)) for metric in METRICS if metric.path}
+    found = {metric.name: _dig(record, metric.path.replace("{main}", main)) for metric in METRICS if metric.path}
+    return {**found, **_of_earlier_versions(record, found)}
+
+
+def _of_earlier_versions(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What earlier versions wrote otherwise, or not at all."""
+    columns: dict[str, Any] = {}
+    low = found["joules_per_token_ci_low"]
+    if low is not None and low < 0:
+        columns["joules_per_token_ci_low"] = 0.0  # an end of an interval: no energy is negative
+    environment = record.get("environment", {})
+    if "variables" in environment and "packages" in environment:
+        columns["environment_fingerprint"] = environment_fingerprint(environment)
+    windows = list((record.get("summary", {}).get("all_windows") or {}).values())
+    if found["run_energy_j"] is None and windows:
+        for end in ("", "_low", "_high"):
+            columns[f"run_energy{end}_j"] = complete_sum([window.get(f"total_energy{end}_j") for window in windows])
+        method = found["energy_method"] or "unknown method"
+        columns["run_energy_method"] = f"{method}, in windows" if columns["run_energy_j"] is not None else None
+    for share in ("accuracy", "pass_at_k", "bleu", "chrf"):
+        if found[f"{share}_ci_low"] is not None and found[f"{share}_ci_low"] == found[f"{share}_ci_high"]:
+            # All resamples alike: that says nothing of other examples.
+            columns |= {f"{share}_ci_low": None, f"{share}_ci_high": None}
+    return columns
 
 
 def _dig(record: Mapping[str, Any], path: str) -> Any:

@@ -45,8 +45,8 @@ def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Col
         if _is_end(metric, names):
             continue
         cells = printed(runs, metric)
-        if len(runs) > 1 and is_text(runs, metric) and set(cells) <= {cells[0]}:
-            shared.append(f"{metric.phrase} {cells[0]}")
+        if len(runs) > 1 and cells[0] and set(cells) == {cells[0]} and f"{metric.name}{ENDS[0]}" not in names:
+            shared.append(f"{metric.phrase} {cells[0]}{f' {metric.unit}' if metric.unit else ''}")
             continue
         bold = [bool(best) for best in marked(runs, metric)]
         shown.append(Column(metric.axis, cells, not is_text(runs, metric), bold))
@@ -63,7 +63,7 @@ def _is_end(metric: Metric, names: set[str]) -> bool:
 def _interval(runs: pd.DataFrame, metric: Metric) -> Column:
     ends = [printed(runs, BY_NAME[f"{metric.name}{end}"]) for end in ENDS]
     cells = [f"{low} to {high}" if low and high else "" for low, high in zip(*ends, strict=True)]
-    return Column("95 %", cells, False, [False] * len(cells))
+    return Column(f"{metric.label}, 95 %", cells, False, [False] * len(cells))
 
 
 def printed(runs: pd.DataFrame, metric: Metric) -> list[str]:

@@ -21,6 +21,7 @@ COMPARABLE = [
     "energy_method",
     "energy_components",
     "origin",
+    "study",
 ]
 
 
@@ -33,9 +34,12 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     runs = runs.copy()
     costs = ["joules_per_token", "joules_per_token_low", "joules_per_token_high"]
     half_width = "joules_per_token_relative_half_width"
-    known = runs[(runs["status"] == "ok") & runs[[*costs, half_width]].notna().all(axis=1)]
+    known = runs[(runs["status"] == "ok") & runs["joules_per_token"].notna()]
     for _, group in known.groupby(COMPARABLE, dropna=False):
         cheapest = group.sort_values("joules_per_token", kind="stable").iloc[0]
+        if cheapest[[*costs, half_width]].isna().any():
+            continue  # how far the others are from it is not known
+        group = group[group[[*costs, half_width]].notna().all(axis=1)]
         ratios = group[costs].astype(float) / cheapest[costs].astype(float)
         spread = (group[half_width].astype(float) ** 2 + float(cheapest[half_width]) ** 2) ** 0.5
         spread[ratios["joules_per_token"] == 1.0] = 0.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib.resources import files as resources
@@ -25,15 +26,19 @@ from harness.report.files import RunFiles
 from harness.report.kinds import KINDS
 from harness.report.look import log_axis, shows_energy
 from harness.report.spec import FigureSpec, spec_of
-from harness.report.wording import energy_sentence, protocol_sentence
+from harness.report.wording import energy_label, energy_sentence, protocol_sentence
 
 # Full text width, or a column where the venue has two, in inches.
 VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl": 6.3, "acl-column": 3.03,
           "ieee": 7.16, "ieee-column": 3.5}  # fmt: skip
 # Characters of a label that stand beside an axis; longer ones have their unit in a second line.
 LABEL = 32
+INTERVAL_OF_X = {"forest"}
 ERROR_BARS = "Error bars: 95 % of random error (Student's t over repeats, and the counters' updates)."
 BOOTSTRAP_BARS = "Vertical bars: 95 % bootstrap over the scored text."
+# Below this width in inches legends stand above; letters of a note in an inch; inches of its line, and of a row of the
+# legend.
+NARROW, LETTERS, LINE, LEGEND_ROW = 4.0, 23, 0.09, 0.14
 # Figures of more points than this are pixels inside their PDF and SVG, which would be megabytes of paths.
 MANY = 2000
 
@@ -80,6 +85,10 @@ def read_specs(path: Path) -> list[FigureSpec]:
         raise UserError(f"{path}: {first_line(error)}", remedy="give a YAML list of figures") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{path}: not a list of figures", remedy="see harness/report/default_figures.yaml")
+    names = [entry.get("name") for entry in entries]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: two figures are called {twice[0]}", remedy="give one another name")
     return [checked(spec_of(entry, str(path)), str(path)) for entry in entries]
 
 
@@ -94,9 +103,16 @@ def checked(spec: FigureSpec, where: str) -> FigureSpec:
     interval = [f"{spec.y}_ci_{end}" for end in ("low", "high")] if spec.y_interval else []
     needed = [getattr(spec, key) for key in KINDS[spec.kind].columns]
     optional = [spec.x_error, spec.y_error, spec.each, *interval, *spec.series, *spec.where, *spec.label]
-    unknown = [column for column in (*needed, *optional) if column is not None and column not in BY_NAME]
-    if unknown or None in needed:
-        raise UserError(f"{where}: figure {spec.name}: unknown {unknown or 'columns'}", allowed=BY_NAME)
+    missing = [key for key in KINDS[spec.kind].columns if not getattr(spec, key)]
+    if missing:
+        raise UserError(f"{where}: figure {spec.name}: {' and '.join(missing)} missing")
+    for column in (*needed, *optional):
+        if column is not None and column not in BY_NAME:
+            close = did_you_mean(column, BY_NAME) or "the columns are those of runs.csv"
+            raise UserError(f"{where}: figure {spec.name}: no column {column}", remedy=close)
+    if spec.kind in INTERVAL_OF_X and f"{spec.x}_ci_low" not in BY_NAME:
+        allowed = [name.removesuffix("_ci_low") for name in BY_NAME if name.endswith("_ci_low")]
+        raise UserError(f"{where}: figure {spec.name}: {spec.x} has no interval", allowed=allowed)
     return spec
 
 
@@ -169,25 +185,34 @@ def draw(spec: FigureSpec, runs: pd.DataFrame, note: str = "", files: RunFiles |
     """
     kind, width = KINDS[spec.kind], spec.width_in or VENUES["neurips"]
     with settings(spec.rc):
-        height = spec.height_in or max(2.6, width * 0.56)
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, spec.height_in or max(2.3, width * 0.5)), layout="constrained")
         axes = figure.add_subplot()
         kind.draw(axes, spec, runs, files or RunFiles())
         kind.name_axes(axes, spec)
-        axes.set_ylabel(_two_lines(axes.get_ylabel()))
+        for each in figure.axes:  # a colour bar has axes of its own
+            each.set_ylabel(_two_lines(each.get_ylabel(), LABEL if width > NARROW else LABEL // 2))
         _scales(axes, spec)
         if spec.title:
             axes.set_title(spec.title)
         _legend(figure, spec, width)
         if len(runs) > MANY:
             axes.set_rasterization_zorder(10)
-        lines = textwrap.wrap(note, width=int(width * 25))
-        figure.supxlabel("\n".join(lines), fontsize=5.5, color="#555555", x=0.01, ha="left")
+        write_note(figure, note)
     return figure
 
 
-def _two_lines(label: str) -> str:
-    return label if len(label) <= LABEL else label.replace(" (", "\n(", 1)
+def write_note(figure: Figure, note: str) -> None:
+    """Sentences below the axes, in place of earlier ones; the figure grows by their lines."""
+    width, height = figure.get_size_inches()
+    before = getattr(figure, "_supxlabel", None)
+    lines = textwrap.wrap(note, width=int(width * LETTERS))
+    earlier = len(before.get_text().splitlines()) if before is not None else 0
+    figure.set_size_inches(width, height + (len(lines) - earlier) * LINE)
+    figure.supxlabel("\n".join(lines), fontsize=5.5, color="#555555", x=0.01, ha="left")
+
+
+def _two_lines(label: str, longest: int) -> str:
+    return label if len(label) <= longest else label.replace(" (", "\n(", 1)
 
 
 def _scales(axes: Any, spec: FigureSpec) -> None:
@@ -201,11 +226,15 @@ def _scales(axes: Any, spec: FigureSpec) -> None:
 
 def _legend(figure: Figure, spec: FigureSpec, width: float) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    narrow = width < 4
-    place = spec.legend or ("above" if narrow else "right")
-    if place != "none" and handles:
-        where: Any = "outside upper left" if place == "above" else "outside right upper"
-        figure.legend(handles, labels, loc=where, ncols=(2 if narrow else 3) if place == "above" else 1)
+    place = spec.legend or ("above" if width < NARROW else "right")
+    if place == "none" or not handles:
+        return
+    where: Any = "outside upper left" if place == "above" else "outside right upper"
+    columns = max(1, int(width * 12 / (max(map(len, labels)) + 8))) if place == "above" else 1
+    if place == "above":
+        rows = math.ceil(len(labels) / columns)
+        figure.set_size_inches(width, figure.get_size_inches()[1] + rows * LEGEND_ROW)
+    figure.legend(handles, labels, loc=where, ncols=columns)
 
 
 def style() -> AbstractContextManager[None]:
@@ -225,6 +254,10 @@ def settings(rc: dict[str, Any]) -> AbstractContextManager[None]:
     unknown = [name for name in rc if name not in mpl.rcParams]
     if unknown:
         raise UserError(f"rc: matplotlib has no setting {unknown[0]}", remedy=did_you_mean(unknown[0], mpl.rcParams))
+    try:
+        mpl.RcParams(rc)
+    except ValueError as error:
+        raise UserError(f"rc: {first_line(error)}", remedy="see matplotlib's list of settings") from error
     return mpl.rc_context(rc)  # type: ignore[arg-type]
 
 
@@ -250,12 +283,17 @@ def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
 def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> Drawn:
     text = caption(spec, runs, collected.files)
     with style(), settings({"svg.hashsalt": path.stem, **spec.rc}):
-        figure = draw(spec, runs, text, collected.files)
-        # No date inside, so that the same records give the same file.
-        undated: Mapping[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
-        for suffix, metadata in undated.items():
-            if suffix == ".svg":
-                figure.supxlabel("")  # The page has the caption as text.
+        figure = draw(spec, runs, "", collected.files)
+        # No date inside, so that the same records give the same file. A paper and the page have captions of their own;
+        # the picture that is passed on alone carries its own.
+        short = f"Energy: {energy_label(runs)}." if shows_energy(spec) else ""
+        forms: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            (".pdf", short, {"CreationDate": None, "Subject": text}),
+            (".svg", short, {"Date": None}),
+            (".png", text, {}),
+        )
+        for suffix, note, metadata in forms:
+            write_note(figure, note)
             with atomic_path(path.with_suffix(suffix)) as temporary:
                 figure.savefig(temporary, format=suffix[1:], metadata=metadata)
     drawn = Drawn(path, text, sorted(runs["run_id"]))

@@ -117,7 +117,11 @@ def _answer(
     cheapest, finest, enough = (names[str(run["run_id"])] for run in (cheap, best, good))
     if good["run_id"] == cheap["run_id"]:
         if best["run_id"] == cheap["run_id"]:
-            return f"{cheapest} is both the cheapest ({_at(cheap, energy)}) and the best ({_at(cheap, quality)})."
+            others = int(marked(runs, quality).sum()) - 1
+            doubt = f"; {others} of the others cannot be told from it in that" if others > 0 else ""
+            return (
+                f"{cheapest} is both the cheapest ({_at(cheap, energy)}) and the best ({_at(cheap, quality)}){doubt}."
+            )
         told = f"its {_at(cheap, quality)} cannot be told from the best, {finest} ({_at(best, quality)})"
         return f"the cheapest is {cheapest} ({_at(cheap, energy)}); {told}."
     ratio = float(good[energy.name]) / float(cheap[energy.name])
@@ -170,7 +174,7 @@ def _break_evens(ok: pd.DataFrame) -> Iterator[str]:
                 continue
             saved = _saved(*(_per_token(each, metric.name, metric.error) for each in (base, run)))
             found = break_even(Interval(once, once, once), saved, "tokens")
-            names = " against ".join(_name(each, pd.DataFrame([run, base])) for each in (run, base))
+            names = " against ".join(_name(each, group) for each in (run, base))
             cost = f"its {_si(once, 'J')} beforehand, measured once"
             yield f"{run['task']} ({run['data']}): {names}: {cost}: {found.text}."
 
@@ -208,8 +212,10 @@ def _students(ok: pd.DataFrame) -> Iterator[str]:
         teacher, once = teachers.iloc[0], float(run["train_energy_j"])
         saved = _saved(*(_per_token(each, needed[0], needed[1]) for each in (teacher, run)))
         found = break_even(Interval(once, once, once), saved, "scored tokens")
-        names = " instead of its teacher ".join(_name(each, pd.DataFrame([run, teacher])) for each in (run, teacher))
-        yield f"{names}, for its own training's {_si(once, 'J')}: {found.text}."
+        names = " instead of its teacher ".join(_name(each, ok) for each in (run, teacher))
+        quality = _first(pd.DataFrame([run, teacher]), QUALITY)
+        price = "" if quality is None else f" ({_at(run, quality)} instead of {_at(teacher, quality)})"
+        yield f"{names}{price}, for its own training's {_si(once, 'J')}: {found.text}."
 
 
 def glossary(runs: pd.DataFrame) -> list[Metric]:

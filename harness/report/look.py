@@ -21,7 +21,7 @@ DASHES = ("-", "--", ":", "-.")
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
 
 # Runs that differ in one of these are never one line, front or mean.
-UNLIKE = ("data", "device_name", "environment_fingerprint")
+UNLIKE = ("study", "data", "device_name", "environment_fingerprint")
 # Ratio of an axis's ends from which on fewer ticks are named.
 WIDE = 3000.0
 
@@ -62,8 +62,8 @@ def _in_order(value: Any) -> tuple[bool, Any]:
 
 
 def alike(runs: pd.DataFrame) -> bool:
-    """Whether all runs were made for one task on one text and machine, and their energies are of one kind."""
-    kinds = runs.assign(modelled=runs["energy_method"] == "modelled")[["task", "modelled", *UNLIKE]]
+    """Whether all runs were made on one text and machine, and their energies are of one kind."""
+    kinds = runs.assign(modelled=runs["energy_method"] == "modelled")[["modelled", *UNLIKE]]
     return len(kinds.drop_duplicates()) <= 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
@@ -61,6 +62,9 @@ class FigureSpec:
     rc: dict[str, Any] = field(default_factory=dict)
 
 
+LISTS = ("series", "label")
+# Of a side, in inches.
+LARGEST = 40
 CHOICES = {
     "x_scale": ("log", "linear"),
     "y_scale": ("log", "linear"),
@@ -89,7 +93,14 @@ def spec_of(entry: Mapping[str, Any], where: str) -> FigureSpec:
     if missing:
         raise UserError(f"{name}: {' and '.join(sorted(missing))} missing")
     hints = get_type_hints(FigureSpec)
-    values = {key: _checked(value, hints[key], f"{name}: {key}") for key, value in entry.items()}
+    # A single column needs no list around it.
+    several = {key: [value] if key in LISTS and isinstance(value, str) else value for key, value in entry.items()}
+    values = {key: _checked(value, hints[key], f"{name}: {key}") for key, value in several.items()}
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", values["name"]):
+        raise UserError(f"{name}: not a file name", remedy="letters, digits, points, dashes and underscores")
+    for key in ("width_in", "height_in"):
+        if values.get(key) is not None and not 1 <= values[key] <= LARGEST:
+            raise UserError(f"{name}: {key}={values[key]}", remedy=f"between 1 and {LARGEST} inches")
     for key, allowed in CHOICES.items():
         if values.get(key) is not None and values[key] not in allowed:
             raise UserError(f"{name}: {key}={values[key]}", allowed=allowed)

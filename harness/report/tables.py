@@ -11,54 +11,90 @@ from harness.data.cache import atomic_path
 from harness.errors import UserError, did_you_mean
 from harness.metrics.registry import BY_NAME, METRICS, Metric
 from harness.report.collect import Collected
-from harness.report.columns import Column, columns_for
+from harness.report.columns import ENDS, Column, columns_for
 from harness.report.wording import energy_sentence, protocol_sentence
 
+# Axes of every table, and the figures of a table in LaTeX, the most wanted first.
+AXES = ("task", "model", "compression", "backend", "precision", "batch_size")
+PAPER = (
+    *("perplexity", "pseudo_perplexity", "bleu", "chrf", "accuracy", "exact_match", "rouge_l", "pass_at_k"),
+    *("cross_entropy_difference", "joules_per_answer", "train_energy_j", "energy_to_target_j", "joules_per_token"),
+    *("energy_ratio", "tokens_per_second", "bits_per_byte", "mean_power_w", "time_to_target_s", "word_perplexity"),
+)
+WIDEST = 7
 BOLD = (
     "Bold: the best among runs of the same task and data (and, of energies, the same machine and method), and what "
     "cannot be told from it (95 %, Holm)."
 )
+# Axes that a table shows where its runs differ in them.
+TELLING = (
+    *("study", "origin", "data", "device_name", "seed", "token_budget", "distillation_weight", "score_context"),
+    *("tokenizer", "protocol"),
+)
 INTERVALS = "Intervals of quality: 95 % bootstrap over the documents of the text, or the windows of a single one."
-PREAMBLE = r"% Needs \usepackage{booktabs,siunitx,etoolbox} \robustify\bfseries \sisetup{detect-weight,mode=text}"
+PREAMBLE = (
+    r"% Needs \usepackage{booktabs,graphicx,siunitx,etoolbox} \robustify\bfseries \sisetup{detect-weight,mode=text}"
+)
 
 
-def write_tables(collected: Collected, folder: Path, chosen: Sequence[str] = ()) -> list[Path]:
+def write_tables(collected: Collected, folder: Path, chosen: Sequence[Metric] = ()) -> list[Path]:
     """Write all tables; returns the files.
 
     Args:
         collected: The runs.
         folder: Where they are written.
         chosen: Columns of one more table, `chosen`.
-
-    Raises:
-        UserError: If a chosen column does not exist.
     """
     runs = collected.runs
     written = _write_data(runs, folder / "runs")
     tables = {name: columns_of(name, runs) for name in ("quality", "energy")}
     if chosen:
-        tables["chosen"] = [_known(name) for name in chosen]
+        tables["chosen"] = list(chosen)
     for name, metrics in tables.items():
         keys = [metric.name for metric in metrics]
         written += _write_data(runs[list(dict.fromkeys(["run_id", "status", *keys]))], folder / name)
-        columns, shared = columns_for(_sorted(runs), metrics)
-        caption = _caption(metrics, columns, collected, shared)
+        columns, caption = _printed(metrics, collected)
         written.append(_write(folder / f"{name}.md", markdown_table(columns, caption)))
+        columns, caption = _printed(metrics if name == "chosen" else for_paper(metrics, runs), collected)
         written.append(_write(folder / f"{name}.tex", latex_table(columns, caption, label=f"tab:{name}")))
     return written
 
 
-def _known(name: str) -> Metric:
-    if name not in BY_NAME:
-        raise UserError(
-            f"--columns {name}: no such column", allowed=BY_NAME, remedy=did_you_mean(name, BY_NAME) or "see runs.csv"
-        )
-    return BY_NAME[name]
+def _printed(metrics: Sequence[Metric], collected: Collected) -> tuple[list[Column], str]:
+    """Columns and caption of a table."""
+    columns, shared = columns_for(_sorted(collected.runs), metrics)
+    return columns, _caption(metrics, columns, collected, shared)
+
+
+def for_paper(metrics: Sequence[Metric], runs: pd.DataFrame) -> list[Metric]:
+    """As many of a table's columns as a page holds: what tells runs apart, and of the figures those that come first."""
+    ok = runs[runs["status"] == "ok"]
+    known = {metric.name for metric in metrics}
+    axes = [name for name in (*AXES, *TELLING) if name in known and ok[name].nunique(dropna=False) > 1]
+    figures = [name for name in PAPER if name in known][: max(2, WIDEST - len(axes))]
+    ends = [f"{name}{end}" for name in figures for end in ENDS]
+    kept = {*axes, *figures, *ends}
+    return [metric for metric in metrics if metric.name in kept]
+
+
+def metrics_named(names: Sequence[str]) -> list[Metric]:
+    """Columns by name.
+
+    Raises:
+        UserError: If there is none of a name.
+    """
+    for name in names:
+        if name not in BY_NAME:
+            remedy = did_you_mean(name, BY_NAME) or "the columns are those of runs.csv"
+            raise UserError(f"--columns {name}: no such column", remedy=remedy)
+    return [BY_NAME[name] for name in names]
 
 
 def columns_of(name: str, runs: pd.DataFrame) -> list[Metric]:
-    """The metrics that a table shows: those meant for it that at least one run has."""
-    return [metric for metric in METRICS if name in metric.table and runs[metric.name].notna().any()]
+    """The metrics of a table: those meant for it that some run has, and every axis that tells runs apart."""
+    ok = runs[runs["status"] == "ok"]
+    telling = {axis for axis in TELLING if ok[axis].nunique(dropna=False) > 1}
+    return [m for m in METRICS if m.name in telling or (name in m.table and runs[m.name].notna().any())]
 
 
 def markdown_table(columns: Sequence[Column], caption: str) -> str:
@@ -86,21 +122,33 @@ def latex_table(columns: Sequence[Column], caption: str, label: str) -> str:
     return "\n".join(
         [
             PREAMBLE,
-            r"\begin{table}",
+            r"\begin{table*}",
             r"\centering",
             rf"\caption{{{escape_latex(caption)}}}",
             rf"\label{{{label}}}",
+            r"\smallskip",
+            # As wide as it is, or as the page.
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{' '.join(_latex_type(column) for column in columns)}}}",
             r"\toprule",
-            " & ".join(f"{{{escape_latex(column.heading)}}}" for column in columns) + r" \\",
+            " & ".join(_heading(column.heading) for column in columns) + r" \\",
             r"\midrule",
             *(" & ".join(cells) + r" \\" for cells in rows),
             r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+            r"\end{tabular}}",
+            r"\end{table*}",
             "",
         ]
     )
+
+
+def _heading(text: str) -> str:
+    """A heading with its unit, or what it is of, in a second line."""
+    for mark in (" (", ", 95 %"):
+        before, found, after = text.partition(mark)
+        if found:
+            return rf"{{\shortstack{{{escape_latex(before)}\\{escape_latex(found.strip(' ,') + after)}}}}}"
+    return f"{{{escape_latex(text)}}}"
 
 
 def _latex(column: Column, text: str, bold: bool) -> str:
@@ -144,7 +192,7 @@ def _caption(metrics: Sequence[Metric], columns: Sequence[Column], collected: Co
         INTERVALS if quality and not energy else "",
         energy_sentence(ok) if energy else "",
         BOLD if any(any(column.bold) for column in columns) else "",
-        f"{missing} run(s) without a result are in runs.csv." if missing else "",
+        f"{missing} run{'s' if missing > 1 else ''} without a result: see runs.csv." if missing else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 

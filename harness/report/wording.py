@@ -7,12 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+# Mean powers within this ratio are one.
+STEADY = 1.1
 # Origin of a row that this program measured.
 OWN = "joulebench"
 
 
 def energy_sentence(runs: pd.DataFrame) -> str:
     """How energy was obtained for these runs, in one to three sentences."""
+    # A training too short for a repeat has the energy of the whole run.
+    runs = runs.assign(energy_method=runs["energy_method"].fillna(runs["run_energy_method"]))
     known = runs[runs["energy_method"].notna() & (runs["energy_method"] != "unavailable")]
     if known.empty:
         return "Energy was not available."
@@ -21,6 +25,12 @@ def energy_sentence(runs: pd.DataFrame) -> str:
     if known["energy_method"].isin(["modelled"]).nunique() > 1:
         sentences.append("Modelled and measured figures must not be ranked together.")
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def energy_label(runs: pd.DataFrame) -> str:
+    """How energy was obtained, in a word or two."""
+    methods = sorted(set(runs["energy_method"].dropna()))
+    return ", ".join("modelled, not measured" if each == "modelled" else each.replace("_", " ") for each in methods)
 
 
 def _own(runs: pd.DataFrame) -> str:
@@ -47,9 +57,12 @@ def _scale_sentence(runs: pd.DataFrame) -> str:
     high = (runs["joules_per_token_high"] / runs["joules_per_token"]).dropna()
     if low.empty or high.empty:
         return ""
+    watts = runs["mean_power_w"].astype(float)
+    steady = watts.max() < STEADY * watts.min()
+    told = f" Mean power was {watts.min():.3g} to {watts.max():.3g} W in all runs: ratios of energy are ratios of time."
     return (
         f"Its absolute scale may be off by a factor of {low.min():.2g} to {high.max():.2g}, common to all cells of one "
-        "machine; it cancels between cells that load the CPU alike."
+        f"machine; it cancels between cells that load the CPU alike.{told if steady else ''}"
     )
 
 
@@ -63,7 +76,12 @@ def protocol_sentence(runs: pd.DataFrame, repeats_column: str = "repeats") -> st
     if repeats.empty:
         return ""
     spread = f"{repeats.min()}" if repeats.min() == repeats.max() else f"{repeats.min()} to {repeats.max()}"
-    return f"Protocol {_join(runs['protocol'])}, n = {spread} repeats a cell."
+    return f"Protocol {_join(runs['protocol'])}, n = {spread} measured windows a run{_seeds(runs)}."
+
+
+def _seeds(runs: pd.DataFrame) -> str:
+    """That intervals do not hold what another seed would give, where there is one."""
+    return ", one seed" if runs["seed"].nunique() == 1 else ""
 
 
 def _join(values: Iterable[Any]) -> str:

@@ -110,3 +110,15 @@ def ratio_interval(
     low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     total = pairs.sum(axis=0)
     return Interval(float(total[0] / total[1]), float(low), float(high))
+
+
+def share_interval(values: Sequence[float], seed: int, level: float = 0.95) -> Interval | None:
+    """Of the mean of values between 0 and 1, such as passed problems; None for fewer than two.
+
+    The percentile bootstrap, but where all values are 0, or all 1, and no resample differs: then the exact interval of
+    Clopper and Pearson (1934), whose open end is 1 - ((1 - level) / 2) ** (1 / n) from the mean.
+    """
+    if len(values) < 2 or len(set(values)) > 1 or values[0] not in (0, 1):
+        return ratio_interval(values, [1.0] * len(values), seed, level)
+    far = 1 - ((1 - level) / 2) ** (1 / len(values))
+    return Interval(0.0, 0.0, far) if values[0] == 0 else Interval(1.0, 1 - far, 1.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.errors import UserError
 from harness.metrics.registry import BY_NAME
 from harness.report.collect import collect
 from harness.report.columns import columns_for
@@ -162,7 +163,11 @@ def test_what_all_runs_share_is_told_once_and_intervals_are_one_column(tmp_path)
                                            "joules_per_token_ci_high")]  # fmt: skip
     columns, shared = columns_for(runs, metrics)
     assert shared == "All runs: task score."
-    assert [column.heading for column in columns] == ["Precision", "Energy per token (mJ/token)", "95 %"]
+    assert [column.heading for column in columns] == [
+        "Precision",
+        "Energy per token (mJ/token)",
+        "Energy per token, 95 %",
+    ]
     assert columns[2].cells[0] == "2.400 to 24"
     assert columns[1].bold == [cost == "6" for cost in columns[1].cells]
 
@@ -214,3 +219,83 @@ def test_json_of_details_holds_what_runs_share_once(tmp_path):
 def test_what_costs_less_than_ten_tokens_is_not_told(tmp_path):
     found = findings(runs_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 0.1)))
     assert not [each for each in found if "beforehand" in each]
+
+
+def test_too_few_runs_with_both_are_ranked_by_energy_alone(tmp_path):
+    """Quality of one run only, and energies of two."""
+    entries = [record(batch=1, cost=0.02), record(batch=8, cost=0.01)]
+    entries[0]["quality"] = {}
+    [sentence] = findings(runs_of(tmp_path, *entries))[1:]
+    assert sentence.endswith("the dearest 1 sequences, at 2 times its energy.")
+
+
+def test_groups_are_told_apart_by_what_differs(tmp_path):
+    machines = [record(batch=b, cost=b / 100, device_name=name) for name in ("CPU X", "CPU Y") for b in (1, 8)]
+    for number, entry in enumerate(machines):
+        entry["run_id"] += f"-{number}"
+    found = findings(runs_of(tmp_path, *machines))
+    assert [each.split(":")[0] for each in found[1:]] == ["score (chitchat, CPU X)", "score (chitchat, CPU Y)"]
+
+
+def test_perplexity_is_not_marked_across_tokenizers(tmp_path):
+    entries = [scored("byte", 0.01, 2.0, [10.0] * 4), scored("bpe", 0.01, 1.4, [7.0] * 4)]
+    for (entry, _), name in zip(entries, ("byte", "bpe"), strict=True):
+        entry["quality"]["protocol"] = {"tokenizer": name}
+    study = write_study(tmp_path / "results", *(entry for entry, _ in entries))
+    for entry, losses in entries:
+        losses.to_parquet(study / entry["run_id"] / "likelihoods.parquet")
+    runs = collect(study).runs
+    assert not marked(runs, BY_NAME["perplexity"]).any()
+    assert dict(zip(runs["model"], marked(runs, BY_NAME["bits_per_byte"]), strict=True)) == {"byte": False, "bpe": True}
+
+
+def test_what_a_sum_holds_is_said(tmp_path):
+    runs = runs_of(tmp_path, *GRID).assign(energy_components="cpu+gpu", device_name="NVIDIA H100")
+    assert (
+        energy_sentence(runs)
+        == "Energy on NVIDIA H100 is a sum (cpu+gpu) of which the CPU is modelled and not measured."
+    )
+
+
+def test_steady_power_makes_energy_time(tmp_path):
+    assert "ratios of energy are ratios of time" in energy_sentence(runs_of(tmp_path, *GRID))
+
+
+def test_an_axis_that_differs_is_a_column(tmp_path):
+    from harness.report.tables import columns_of
+
+    runs = runs_of(tmp_path, record(batch=1), {**record(batch=1, seed=7), "run_id": "other"})
+    assert "seed" in [metric.name for metric in columns_of("energy", runs)]
+    assert "data" not in [metric.name for metric in columns_of("energy", runs)]
+
+
+def test_records_of_earlier_versions(tmp_path):
+    """No energy below 0; the energy of a run is that of its windows; an interval of no width says nothing."""
+    entry = record()
+    entry["summary"]["phases"]["score"]["joules_per_token_ci_low"] = -3.0
+    entry["summary"]["all_windows"] = {"load": {"total_energy_j": 2.0}, "score": {"total_energy_j": 5.0}}
+    entry["quality"] |= {"pass_at_k": 0.0, "pass_at_k_ci_low": 0.0, "pass_at_k_ci_high": 0.0}
+    [run] = runs_of(tmp_path, entry).to_dict("records")
+    assert run["joules_per_token_ci_low"] == 0.0
+    assert (run["run_energy_j"], run["run_energy_method"]) == (7.0, "modelled, in windows")
+    assert pd.isna(run["pass_at_k_ci_high"])
+
+
+def test_two_studies_of_one_name_are_refused(tmp_path):
+    studies = [write_study(tmp_path / folder, *GRID, name="s") for folder in ("a", "b")]
+    with pytest.raises(UserError, match="two studies of one name"):
+        collect(*studies)
+
+
+@pytest.mark.parametrize("part", ["study", "summary", "cell"])
+def test_a_record_with_a_wrong_part_is_left_out(tmp_path, part):
+    study = write_study(tmp_path / "results", *GRID[1:], {**GRID[0], part: None})
+    collected = collect(study)
+    assert len(collected.runs) == 3
+    assert list(collected.left_out) == [GRID[0]["run_id"]]
+
+
+def test_no_ratio_where_the_cheapest_has_no_interval(tmp_path):
+    entries = [record(batch=1, cost=0.01), record(batch=8, cost=0.02)]
+    entries[0]["summary"]["phases"]["score"]["joules_per_token_relative_half_width"] = None
+    assert runs_of(tmp_path, *entries)["energy_ratio"].isna().all()

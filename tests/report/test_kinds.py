@@ -166,8 +166,8 @@ def test_a_forest_marks_what_holds_no_difference(tmp_path):
     figure = draw(spec(kind="forest", x="energy_ratio", series=("precision", "batch_size")), runs)
     points = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1 and line.get_marker() in "oD"]
     assert len(points) == 3
-    hollow = [line for line in points if to_hex(line.get_markerfacecolor()) == "#ffffff"]
-    [point] = hollow
+    [point] = [line for line in points if to_hex(line.get_color()) == "#777777"]
+    assert point.get_marker() == "D"
     assert point.get_xdata()[0] == runs.iloc[0]["energy_ratio"]
 
 
@@ -176,8 +176,7 @@ def test_modelled_and_measured_points_have_no_common_front(tmp_path):
     runs = frame(tmp_path, *mixed)
     pareto = spec(kind="pareto", x="score_joules_per_byte", y="word_perplexity")
     figure = draw(pareto, runs)
-    [front] = [line for line in figure.axes[0].get_lines() if line.get_label() == "Pareto front"]
-    assert len(front.get_xdata()) == 0
+    assert "Pareto front" not in [line.get_label() for line in figure.axes[0].get_lines()]
     _, labels = figure.axes[0].get_legend_handles_labels()
     assert "bf16, modelled" in labels
     assert "bf16" in labels
@@ -211,7 +210,10 @@ def test_a_saturating_fit_states_its_floor(tmp_path):
         ({"name": "a", "kind": "liness", "x": "batch_size", "y": "perplexity"}, "unknown kind liness"),
         ({"name": "a", "kind": "lines", "x": "batch_size", "y": "perplexity", "colour": "red"}, "unknown key colour"),
         ({"name": "a", "kind": "lines", "x": "batch_size", "y": "perplexity", "x_scale": "cubic"}, "x_scale=cubic"),
-        ({"name": "a", "kind": "heat-map", "x": "batch_size", "y": "precision"}, "unknown"),
+        ({"name": "a", "kind": "heat-map", "x": "batch_size", "y": "precision"}, "value missing"),
+        ({"name": "../a", "kind": "trace"}, "not a file name"),
+        ({"name": "a", "kind": "trace", "width_in": -3}, "width_in=-3"),
+        ({"name": "a", "kind": "forest", "x": "batch_size"}, "batch_size has no interval"),
         ({"name": "a", "kind": "lines", "x": "batch_size", "y": "perplexity", "width_in": "wide"}, "width_in='wide'"),
     ],
 )
@@ -262,3 +264,59 @@ def test_the_sidecar_names_the_runs(tmp_path):
     )
     assert json.loads(drawn.path.with_suffix(".json").read_text())["run_ids"] == drawn.run_ids
     assert {WINDOWS, POWER, REQUESTS} == {"windows", "power", "requests"}
+
+
+def test_unlike_studies_and_machines_are_no_common_line_or_front(tmp_path):
+    studies = [write_study(tmp_path / "results", *GRID, name=name) for name in ("a", "b")]
+    collected = collect(*studies)
+    lines = spec(kind="lines", x="batch_size", y="joules_per_token")
+    figure = draw(lines, collected.runs)
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert sorted(labels) == ["a, bf16", "a, fp32", "b, bf16", "b, fp32"]
+    pareto = spec(kind="pareto", x="score_joules_per_byte", y="bits_per_byte")
+    assert "No front is drawn" in caption(pareto, collected.runs, RunFiles())
+
+
+def test_an_unknown_error_is_not_an_error_of_zero(tmp_path):
+    runs = frame(tmp_path, record(batch=1), record(batch=8)).assign(score_relative_half_width=[0.1, math.nan])
+    pareto = spec(kind="pareto", x="score_joules_per_byte", y="word_perplexity", x_error="score_relative_half_width")
+    assert probabilities(pareto, runs) == {}
+
+
+def test_what_a_wall_meter_sees_holds_the_other_components(tmp_path):
+    runs = frame(tmp_path).iloc[:1].assign(gpu_energy_j=100.0, cpu_energy_j=50.0, node_energy_j=200.0)
+    parts = parts_of(spec(kind="stacked", parts="components"), runs, RunFiles())
+    assert parts.to_dict("records") == [{"gpu": 100.0, "cpu": 50.0, "rest of the node": 50.0}]
+
+
+def test_a_curve_without_energy_is_left_out(tmp_path):
+    study = write_study(tmp_path / "results", *GRID, curve=[{"step": 1, "perplexity": 9.0}])
+    curves = spec(kind="curves", x="train_energy_j", y="perplexity")
+    assert write_figures(collect(study), [curves], tmp_path / "out", "acl") == []
+
+
+def test_runs_that_are_equally_good_have_no_front(tmp_path):
+    study = write_study(tmp_path / "results", record(batch=1, cost=0.1), record(batch=8))
+    pareto = spec(kind="pareto", x="score_joules_per_byte", y="word_perplexity")
+    assert write_figures(collect(study), [pareto], tmp_path / "out", "acl") == []
+
+
+def test_the_picture_carries_its_caption_and_the_pdf_only_how_energy_was_obtained(tmp_path):
+    study = write_study(tmp_path / "results", *GRID)
+    lines = spec(kind="lines", x="batch_size", y="joules_per_token")
+    [drawn] = write_figures(collect(study), [lines], tmp_path / "out", "acl")
+    svg = drawn.path.with_suffix(".svg").read_text()
+    assert "Energy: modelled, not measured." in svg
+    assert "published" not in svg  # of the long sentence
+
+
+def test_figures_of_an_earlier_list_are_removed(tmp_path):
+    from harness.report.figures import remove_others
+
+    study = write_study(tmp_path / "results", *GRID)
+    lists = [[spec(name=name, kind="lines", x="batch_size", y="joules_per_token")] for name in ("old", "new")]
+    for specs in lists:
+        drawn = write_figures(collect(study), specs, tmp_path / "out", "acl")
+    (tmp_path / "out" / "mine.pdf").touch()  # not one of ours
+    remove_others(tmp_path / "out", drawn)
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"new", "mine"}

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -330,3 +331,98 @@ def test_what_a_precision_loses_is_paired_window_by_window():
     assert found.loc["b", "cross_entropy_difference_ci_high"] == pytest.approx(0.05)
     assert found.loc["a", "cross_entropy_difference"] == 0  # the reference itself
     assert pd.isna(found.loc["c", "cross_entropy_difference"])  # other windows
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "other"], "holds runs of its own"),
+        (["--figure", "energy_batch"], "not in the study's list"),
+        (["--set", "title=x"], "--set without --figure"),
+        (["--figure", "energy_batch_size", "--set", "rc={lines.linewidth: fat}"], "rc: "),
+        (["--figure", "energy_batch_size", "--set", "name=../evil"], "not a file name"),
+        (["--columns", "model,perplexty"], "Did you mean 'perplexity'?"),
+        (["--figures", "nowhere.yaml"], "nowhere.yaml"),
+        (["--site", "atlantis"], "atlantis"),
+        (["--import", "tidy-csv=nowhere.csv"], "nowhere.csv"),
+        (["--import", "papers=x"], "papers"),
+    ],
+)
+def test_bad_options_are_one_message_and_leave_everything(study, tmp_path, capsys, options, message):
+    folder = study(*GRID)
+    write_study(tmp_path / "results", *GRID, name="other")
+    assert report(folder, *options) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+    assert not (folder / "tables").exists()
+    assert not (tmp_path / "results" / "other" / "tables").exists()
+
+
+def test_one_figure_is_restyled_and_the_others_stay(study, capsys):
+    folder = study(*GRID)
+    assert report(folder) == 0
+    before = {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "energy_batch" not in path.name
+    }
+    assert report(folder, "--figure", "energy_batch_size", "--set", "title=Mine", "--set", "series=precision") == 0
+    assert "Mine" in (folder / "figures" / "energy_batch_size_score.svg").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_two_studies_and_a_table_of_ones_own(study, tmp_path):
+    study(*GRID)
+    write_study(tmp_path / "results", *GRID, name="other")
+    options = [
+        "--results-dir",
+        str(tmp_path / "results"),
+        "--to",
+        "both",
+        "--columns",
+        "study, precision,joules_per_token",
+    ]
+    assert main(["report", "s", "other", *options]) == 0
+    chosen = (tmp_path / "results" / "both" / "tables" / "chosen.md").read_text().splitlines()
+    assert chosen[0] == "| Study | Precision | Energy per token (mJ/token) |"
+    assert sum(line.startswith("| other |") for line in chosen) == 4
+
+
+def test_imported_rows_stand_beside_ours(study, tmp_path):
+    folder = study(*GRID)
+    (tmp_path / "theirs.csv").write_text(
+        "run_id,model,batch_size,joules_per_token,energy_method,task\na,m,1,0.5,wall_meter,score\n"
+    )
+    assert report(folder, "--import", f"tidy-csv={tmp_path}/theirs.csv") == 0
+    runs = pd.read_csv(folder / "tables" / "runs.csv").set_index("run_id")
+    assert runs.loc["a", "joules_per_token"] == 0.5
+    assert runs.loc["a", "origin"] == "CSV, theirs.csv"
+    assert runs.loc["gpt-nano-fp32-b1", "origin"] == "joulebench"
+
+
+def test_a_site_adds_carbon_and_cost(study):
+    """72 kJ are 0.02 kWh; the world's factors are in conf/site/world.yaml."""
+    import yaml
+
+    entry = record()
+    entry["summary"]["run"] = {f"total_energy{end}_j": 72_000.0 for end in ("", "_low", "_high")}
+    folder = study(entry)
+    assert report(folder, "--site", "world") == 0
+    site = yaml.safe_load((config_dir() / "site" / "world.yaml").read_text())
+    grams = 0.02 * site["pue"]["value"] * site["carbon_intensity_g_per_kwh"]["value"]
+    assert pd.read_csv(folder / "tables" / "runs.csv")["carbon_g"][0] == pytest.approx(grams)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
+def test_tables_compile(study, tmp_path):
+    folder = study(*GRID, record("odd_name & 50 %", batch=2, cost=0.005))
+    assert report(folder) == 0
+    names = "".join(rf"\input{{{folder}/tables/{name}}}" for name in ("quality", "energy"))
+    (tmp_path / "t.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx,siunitx,etoolbox}\robustify\bfseries"
+        rf"\sisetup{{detect-weight,mode=text}}\begin{{document}}{names}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "t.tex"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.stats.intervals import bca_interval, best_interval, mean_interval, ratio_interval
+from harness.stats.intervals import bca_interval, best_interval, mean_interval, ratio_interval, share_interval
 from harness.stats.pareto import front_probability, pareto_front
 
 
@@ -147,3 +147,14 @@ def test_each_draw_has_the_front_of_its_own_points():
 def test_a_point_without_an_error_has_no_place():
     with pytest.raises(ValueError, match="leave it out"):
         front_probability([((1.0, 0.1), (1.0, float("nan")))], seed=0)
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval():
+    """Of 10 problems none passed: 1 - 0.025 ** 0.1 = 0.3085 (Clopper and Pearson)."""
+    none = share_interval([0.0] * 10, seed=0)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(stats.binomtest(0, 10).proportion_ci(0.95).high)
+    every = share_interval([1.0] * 10, seed=0)
+    assert every.low == pytest.approx(stats.binomtest(10, 10).proportion_ci(0.95).low)
+    assert share_interval([0.0, 1.0] * 5, seed=0) == ratio_interval([0.0, 1.0] * 5, [1.0] * 10, seed=0)
+    assert share_interval([0.0], seed=0) is None

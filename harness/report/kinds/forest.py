@@ -31,10 +31,8 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
             xerr=[[side[0]] for side in _sides(run, spec)],
             color=COLOURS[0] if surely else COLOURS[-1],
             marker="o" if surely else "D",
-            markerfacecolor=COLOURS[0] if surely else "white",
         )
-    values = (runs[x.name].astype(float) * x.scale).abs()
-    if neutral == 0 and values.max() > WIDE * values[values > 0].min():
+    if _wide(spec, runs):
         axes.set_xscale("symlog", linthresh=LINEAR)  # Small differences have a place beside large ones.
         axes.xaxis.set_major_formatter(FuncFormatter(plain))
     if neutral != 0:
@@ -43,6 +41,12 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
     axes.set_yticks(list(places), labels=names_of(spec, runs))
     axes.grid(axis="y", visible=False)
     axes.set_ylim(-0.7, len(runs) - 0.3)
+
+
+def _wide(spec: FigureSpec, runs: pd.DataFrame) -> bool:
+    """Whether differences are so unlike that a linear axis would hide the small ones."""
+    values = runs[spec.x].astype(float).abs()
+    return NEUTRAL.get(spec.x, 0.0) == 0 and bool(values.max() > WIDE * values[values > 0].min())
 
 
 def _sides(run: pd.Series, spec: FigureSpec) -> list[list[float]]:
@@ -62,9 +66,10 @@ def _enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
 
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     metric = BY_NAME[spec.x]
+    linear = f" The axis is linear within {LINEAR:g} of 0 and logarithmic beyond." if _wide(spec, runs) else ""
     return (
-        f"{metric.label}: {metric.meaning} Bars: {BY_NAME[f'{spec.x}_ci_low'].meaning} Hollow: the interval holds no "
-        "difference."
+        f"{metric.label}: {metric.meaning} Bars: {BY_NAME[f'{spec.x}_ci_low'].meaning} Grey: the interval holds no "
+        f"difference.{linear}"
     )
 
 

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from harness.metrics.registry import BY_NAME, Metric
+from harness.report.columns import in_words
 from harness.report.files import RunFiles
-from harness.report.kinds.kind import Kind, y_against_x
+from harness.report.kinds.kind import Kind, two_points, y_against_x
 from harness.report.look import alike, bars, log_axis, plain, series, write_labels, y_bars
 from harness.report.marks import PER_TOKEN
 from harness.report.spec import FigureSpec
@@ -21,6 +22,7 @@ from harness.stats.pareto import front_probability, pareto_front
 MANY = 500
 # The linear part of an axis that has a zero; half-width of a 95 % interval in standard errors.
 LINEAR, NORMAL_95 = 0.01, 1.96
+SYMLOG = f"The vertical axis is linear within {LINEAR:g} of 0 and logarithmic beyond."
 # A point that is on the front in fewer draws than this is not named; and of many points, only so many.
 NAMED, NAMES = 0.05, 6
 
@@ -39,9 +41,9 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
         )
         write_labels(axes, spec, group, x, y, look["color"])
     front = front_of(spec, runs)
-    axes.step(
-        front[x.name] * x.scale, front[y.name] * y.scale, where="post", color="black", lw=0.8, label="Pareto front"
-    )
+    if len(front) > 1:
+        steps = (front[x.name] * x.scale, front[y.name] * y.scale)
+        axes.step(*steps, where="post", color="black", lw=0.8, label="Pareto front")
     log_axis(axes, "x")
     _quality_axis(axes, y, runs)
 
@@ -55,7 +57,7 @@ def _quality_axis(axes: Axes, y: Metric, runs: pd.DataFrame) -> None:
     elif y.better == "lower":
         log_axis(axes, "y")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.06)
 
 
 def front_of(spec: FigureSpec, runs: pd.DataFrame) -> pd.DataFrame:
@@ -104,14 +106,26 @@ def _signs(spec: FigureSpec) -> tuple[int, int]:
     return tuple(-1 if BY_NAME[name].better == "higher" else 1 for name in (spec.x, spec.y))  # type: ignore[return-value]
 
 
+def _enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
+    """Two runs that differ in both: where all are equally good there is nothing to trade."""
+    return two_points(spec, runs) and min(runs[spec.x].nunique(), runs[spec.y].nunique()) > 1
+
+
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     sure = {run_id: chance for run_id, chance in probabilities(spec, runs).items() if chance >= NAMED}
-    names = {run_id: label for label, _, group in series(spec, runs) for run_id in group["run_id"]}
+    names = {
+        str(run["run_id"]): label
+        if len(group) == 1
+        else f"{label}, {in_words(BY_NAME['batch_size'], run['batch_size'])}"
+        for label, _, group in series(spec, runs)
+        for _, run in (group.iterrows() if sure else ())
+    }
     doubted = [f"{names[run_id]} {chance:.2f}" for run_id, chance in sure.items() if chance < 1 - NAMED]
     more = f" and {len(doubted) - NAMES} others" if len(doubted) > NAMES else ""
-    unlike = "No front is drawn: the runs differ in task, text, tokenizer, machine, or in how energy was obtained."
+    unlike = "No front is drawn: the runs differ in text, tokenizer, machine, or in how energy was obtained."
     sentences = [
         y_against_x(spec, runs, files),
+        SYMLOG if BY_NAME[spec.y].better == "lower" and (runs[spec.y] <= 0).any() else "",
         "" if comparable(spec, runs) else unlike,
         f"Probability of being on the front, where it is in doubt: {'; '.join(doubted[:NAMES])}{more}."
         if doubted
@@ -120,4 +134,4 @@ def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-PARETO = Kind(_draw, caption=_caption)
+PARETO = Kind(_draw, enough=_enough, caption=_caption)

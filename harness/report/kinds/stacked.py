@@ -90,7 +90,10 @@ def _enough(spec: FigureSpec, runs: pd.DataFrame) -> bool:
 def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     if spec.parts == "components":
         return "Energy of the main phase's measured repeats, by component."
-    return "Energy of each run by phase, loading and warm-up included."
+    return (
+        "Energy of each run by phase, loading and warm-up included. Measured phases are as long as the protocol's "
+        "repeats made them."
+    )
 
 
 def _name_axes(axes: Axes, spec: FigureSpec) -> None:

@@ -124,7 +124,7 @@ function open(row) {
   const part = (title, ...content) => place.append(element("h3", title), ...content);
   const figures = table.columns.filter((column) => column.values[row] !== null && column.values[row] !== "");
   if (run?.reason) part("Why it has no result", element("pre", run.reason));
-  part("Figures", keys(Object.fromEntries(figures.map((c) => [c.label, printed(c.values[row], c)]))));
+  const numbers = () => part("Numbers", keys(Object.fromEntries(figures.map((c) => [c.label, printed(c.values[row], c)]))));
   if (run) {
     part("Command", element("pre", run.command), element("p", run.started_at));
     part("Configuration that not all runs share", keys(run.config));
@@ -132,6 +132,7 @@ function open(row) {
       part(title, ...details.pool[run[name]].map(keys));
     part("End of the log", run.log ? element("pre", run.log) : element("p", "No log is kept with this record."));
   } else part("Origin", element("p", "Imported: this row has no record here."));
+  numbers();
   document.getElementById("run").showModal();
   document.getElementById("run").scrollTop = 0;
 }
