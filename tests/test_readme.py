@@ -157,6 +157,14 @@ def test_the_reference_results_are_those_that_the_tables_show(tmp_path, study, c
         assert {bits, *re.findall(r"[\d.]+", ratios[column])} <= printed_numbers
 
 
+def test_the_finding_that_the_readme_quotes_is_computed_from_the_records():
+    from harness.report.collect import collect
+    from harness.report.findings import findings
+
+    quoted = " ".join(re.findall(r"^> (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert quoted in findings(collect(ROOT / "results" / "reference" / "precision_quality").runs)
+
+
 def test_the_options_that_the_readme_lists_are_those_of_conf():
     for group, options in re.findall(
         r"^\| `([a-z]+)[@a-z.]*` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
