@@ -12,7 +12,8 @@ from harness.errors import UserError, did_you_mean
 from harness.record.record import record_folders
 from harness.report.collect import Collected, collect, with_runs
 from harness.report.external.read import read_external
-from harness.report.figures import Drawn, load_specs, read_specs, remove_others, restyled, write_figures
+from harness.report.figure_lists import load_specs, read_specs, restyled
+from harness.report.figures import Drawn, remove_others, write_figures
 from harness.report.page import story_of, write_page
 from harness.report.site import load_site, site_sentence, with_site
 from harness.report.spec import FigureSpec

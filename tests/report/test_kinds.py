@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 
 from harness.errors import UserError
 from harness.report.collect import collect
-from harness.report.figures import caption, checked, draw, restyled, write_figures
+from harness.report.figure_lists import checked, restyled
+from harness.report.figures import caption, draw, write_figures
 from harness.report.files import POWER, REQUESTS, WINDOWS, RunFiles
 from harness.report.kinds import KINDS
 from harness.report.kinds.pareto import probabilities

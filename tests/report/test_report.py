@@ -17,7 +17,8 @@ from harness.errors import UserError
 from harness.metrics.registry import BY_NAME, METRICS
 from harness.report.collect import collect
 from harness.report.columns import format_value
-from harness.report.figures import VENUES, draw, load_specs, write_figures
+from harness.report.figure_lists import load_specs
+from harness.report.figures import VENUES, draw, write_figures
 from harness.report.spec import FigureSpec
 from harness.report.tables import escape_latex
 from tests.report.studies import GRID, record, write_study
