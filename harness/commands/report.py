@@ -52,9 +52,8 @@ def main(options: argparse.Namespace) -> int:
         return _one_figure(options.figure, drawn)
     remove_others(folder / "figures", drawn)
     tables = write_tables(collected, folder / "tables", columns)
-    page = write_page(
-        folder / "report.html", folder.name, story_of(own or folder.name, experiments), collected, drawn, site
-    )
+    story = story_of(own or folder.name, experiments)
+    page = write_page(folder / "report.html", folder.name, story, collected, drawn, site, options.margin)
     _print_summary(folder, collected, len(tables), specs, drawn, page)
     for name, reason in collected.left_out.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)

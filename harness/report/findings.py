@@ -31,12 +31,26 @@ ENERGY = ("joules_per_answer", "train_energy_j", "joules_per_output_token", "sco
 SAME_CELL = [*COMPARABLE, "model", "batch_size", "seed", "hardware"]
 # A teacher is another model; the rest is the same.
 SAME_TEXT_AND_MACHINE = [*SAME_QUESTION, "device_name", "environment_fingerprint"]
+# Nats a token: 1 % of perplexity.
+MARGIN = 0.01
+# What costs less than so many tokens needs no break-even.
+TRIFLE = 10
+# Sentences of one kind.
+MOST = 20
+# By which a run is named, where they differ.
+AXES = ("model", "precision", "batch_size", "compression", "backend", "distillation_weight", "token_budget", "seed")
 
 
-def findings(runs: pd.DataFrame) -> list[str]:
-    """Sentences on totals, the cheapest and the best runs of each question, and what pays after how much work."""
+def findings(runs: pd.DataFrame, margin: float = MARGIN) -> list[str]:
+    """Sentences on totals, the cheapest and the best runs of each question, and what pays after how much work.
+
+    Args:
+        runs: All runs.
+        margin: Nats a token by which a run may be worse than the same model in fp32 and still count as good.
+    """
     ok = runs[runs["status"] == "ok"]
-    return [totals(runs), *_some(_best(ok)), *_some(_break_evens(ok)), *_some(_students(ok))]
+    parts = (_best(ok), _non_inferior(ok, margin), _break_evens(ok), _students(ok))
+    return [totals(runs), *(sentence for part in parts for sentence in _some(part))]
 
 
 def _some(sentences: Iterator[str]) -> list[str]:
@@ -145,14 +159,6 @@ def _at(run: pd.Series, metric: Metric) -> str:
     return f"{metric.phrase} {value} [{ends}]{f' {metric.unit}' if metric.unit else ''}"
 
 
-# What costs less than so many tokens needs no break-even.
-TRIFLE = 10
-# Sentences of one kind.
-MOST = 20
-
-AXES = ("model", "precision", "batch_size", "compression", "backend", "distillation_weight", "token_budget", "seed")
-
-
 def _name(run: pd.Series, among: pd.DataFrame) -> str:
     """A run by the axes that differ."""
     varying = [axis for axis in AXES if among[axis].nunique(dropna=False) > 1]
@@ -160,6 +166,25 @@ def _name(run: pd.Series, among: pd.DataFrame) -> str:
     name = ", ".join(told) or ("as it is" if varying else str(run["model"]))
     alike = (among[varying].fillna("") == run[varying].fillna("")).all(axis=1).sum() if varying else len(among)
     return name if alike <= 1 else f"{name} ({str(run['run_id'])[-8:]})"
+
+
+def _non_inferior(ok: pd.DataFrame, margin: float) -> Iterator[str]:
+    """Which runs are not worse than fp32 by the margin or more: the upper end of the paired 95 % interval is below it.
+
+    That is a one-sided test at 2.5 % (as harness.stats.comparison.non_inferiority), by the bootstrap over documents.
+    """
+    for question, group in _questions(ok):
+        known = group.dropna(subset=["cross_entropy_difference_ci_high"])
+        # The reference itself differs by nothing.
+        others = known[(known["cross_entropy_difference"] != 0) | (known["precision"] != "fp32")]
+        if others.empty:
+            continue
+        good = others[others["cross_entropy_difference_ci_high"].astype(float) < margin]
+        names = "; ".join(_name(run, known) for _, run in good.iterrows()) or "none"
+        yield (
+            f"{question}: shown to be less than {margin:g} nats a token worse than fp32 (non-inferior, 95 %): {names}, "
+            f"of {len(others)}."
+        )
 
 
 def _break_evens(ok: pd.DataFrame) -> Iterator[str]:

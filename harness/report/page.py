@@ -19,7 +19,7 @@ from harness.data.cache import atomic_path
 from harness.metrics.registry import Metric
 from harness.report.collect import Collected
 from harness.report.figures import Drawn
-from harness.report.findings import AXES, findings, glossary
+from harness.report.findings import AXES, MARGIN, findings, glossary
 from harness.report.marks import marked
 from harness.report.run_details import details
 from harness.report.warnings import warnings
@@ -63,7 +63,15 @@ def story_of(study: str, experiments: Path) -> Story:
     return Story(title.group(1) if title else study, plain)
 
 
-def write_page(path: Path, name: str, story: Story, collected: Collected, drawn: list[Drawn], site: str = "") -> Path:
+def write_page(
+    path: Path,
+    name: str,
+    story: Story,
+    collected: Collected,
+    drawn: list[Drawn],
+    site: str = "",
+    margin: float = MARGIN,
+) -> Path:
     """Write the page; returns its path.
 
     Args:
@@ -73,6 +81,7 @@ def write_page(path: Path, name: str, story: Story, collected: Collected, drawn:
         collected: Its runs.
         drawn: Its figures, whose SVGs are put in.
         site: Sentence about the site's factors, where carbon and cost are shown.
+        margin: Of non-inferiority, in nats a token.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -83,7 +92,7 @@ def write_page(path: Path, name: str, story: Story, collected: Collected, drawn:
         name=name,
         story=story,
         version=__version__,
-        findings=findings(collected.runs),
+        findings=findings(collected.runs, margin),
         warnings=warnings(collected),
         energy=energy_sentence(ok) if len(ok) else "",
         protocol=protocol_sentence(ok),

@@ -299,3 +299,16 @@ def test_no_ratio_where_the_cheapest_has_no_interval(tmp_path):
     entries = [record(batch=1, cost=0.01), record(batch=8, cost=0.02)]
     entries[0]["summary"]["phases"]["score"]["joules_per_token_relative_half_width"] = None
     assert runs_of(tmp_path, *entries)["energy_ratio"].isna().all()
+
+
+def test_what_is_shown_not_to_be_worse_by_the_margin(tmp_path):
+    """Upper ends of 0.004 and 0.02 nats: of a margin of 0.01, one is below."""
+    runs = runs_of(tmp_path, *(record(precision=p, cost=0.01) for p in ("fp32", "bf16", "int4")))
+    ends = {"fp32": (0.0, 0.0), "bf16": (0.001, 0.004), "int4": (0.015, 0.02)}
+    runs = runs.assign(
+        cross_entropy_difference=[ends[p][0] for p in runs["precision"]],
+        cross_entropy_difference_ci_high=[ends[p][1] for p in runs["precision"]],
+    )
+    told = "shown to be less than {} nats a token worse than fp32 (non-inferior, 95 %): {}, of 2."
+    for margin, names in ((0.01, "bf16"), (0.1, "bf16; int4"), (0.001, "none")):
+        assert f"score (chitchat): {told.format(margin, names)}" in findings(runs, margin)
