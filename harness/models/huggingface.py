@@ -59,7 +59,8 @@ def load_hub(config: HubModelConfig, source: TextSource, cache_dir: Path, dtype:
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.id={config.id} (revision {config.revision}) could not be loaded: {first_line(error)}",
-            remedy="check the id and the network; without a network use model=smollm2-135m, model=local or gpt-*",
+            remedy=_remedy(error)
+            or "check the id and the network; without a network use model=smollm2-135m, model=local or gpt-*",
         ) from error
     found = try_to_load_from_cache(config.id, "config.json", revision=config.revision)
     assert isinstance(found, str), "it was just read from there"
@@ -78,9 +79,16 @@ def load_local(config: LocalModelConfig, source: TextSource, cache_dir: Path, dt
     try:
         loaded = load_family(str(folder), config, dtype)
     except (OSError, ValueError) as error:
-        raise UserError(f"model.path={config.path} could not be loaded: {first_line(error)}") from error
+        what = f"model.path={config.path} could not be loaded: {first_line(error)}"
+        raise UserError(what, remedy=_remedy(error)) from error
     facts = folder_facts(folder, loaded.trained, config.allow_pickle)
     return with_provenance(loaded, **facts, **_asked(config), source=f"local folder {folder.name}")
+
+
+def _remedy(error: Exception) -> str:
+    """What to do where a model brings code of its own, which runs only when asked."""
+    own_code = "trust_remote_code" in str(error)
+    return "read its code first; model.trust_remote_code=true runs it" if own_code else ""
 
 
 def folder_facts(folder: Path, trained: bool, allow_pickle: bool) -> dict[str, str]:

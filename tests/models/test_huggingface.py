@@ -334,3 +334,39 @@ def test_what_is_no_gguf_file_is_named(tiny, tmp_path, content, message):
     kept = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
     with pytest.raises(UserError, match=message):
         score([*kept, "model=gguf", f"model.path={tmp_path}/a.gguf"])
+
+
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_models_own_code_runs_only_when_asked_and_is_then_recorded(tiny, llama, tmp_path, monkeypatch):
+    """The same weights with a class of their own: refused, and with trust_remote_code the same loss."""
+    import json
+
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "own"
+    shutil.copytree(llama, folder)
+    (folder / "own.py").write_text(OWN_CODE)
+    config = json.loads((folder / "config.json").read_text())
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": own}))
+    with pytest.raises(
+        UserError, match=r"contains custom code[^\n]*\n  remedy:  read its code first; model.trust_remote"
+    ):
+        score(local(tiny, folder))
+    trusted = score(local(tiny, folder, "model.trust_remote_code=true"))
+    assert trusted.status == "ok", trusted.reason
+    assert trusted.model["remote_code"] == "True"
+    assert trusted.quality["cross_entropy_nats"] == pytest.approx(
+        score(local(tiny, llama)).quality["cross_entropy_nats"]
+    )
