@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness.config.data import HubDataConfig
@@ -52,7 +53,18 @@ def _column(rows: Any, config: HubDataConfig) -> list[str]:
         raise UserError(
             f"data.text_column={config.text_column}: {config.id} has no such column", allowed=rows.column_names
         )
-    return [text for text in rows[config.text_column] if isinstance(text, str)]
+    texts = (_text(value) for value in rows[config.text_column])
+    return [text for text in texts if text is not None]
+
+
+def _text(value: Any) -> str | None:
+    """A text as it is; a conversation (turns, or messages with a `content`) with a turn a line; None for others."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return None
+    turns = [turn.get("content") if isinstance(turn, Mapping) else turn for turn in value]
+    return "\n".join(" ".join(turn.split()) for turn in turns if isinstance(turn, str)) or None
 
 
 def _commit(loaded: Any) -> str:

