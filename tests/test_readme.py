@@ -60,6 +60,20 @@ def workplace(tmp_path, text_file, cache_dir, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The folder of a study as the command that the pages give makes it, once for all that report on it."""
+    results = tmp_path_factory.mktemp("swept") / "results"
+
+    def make(study):
+        if not (results / study).exists():
+            earlier = next(c for c in COMMANDS if f"study={study}" in c)
+            assert main([*shortened(shlex.split(earlier)[1:]), f"paths.results_dir={results}"]) == 0
+        return results / study
+
+    return make
+
+
 def shortened(words):
     """A command's words with what makes its cells short, of the keys that its task has.
 
@@ -79,11 +93,10 @@ def shortened(words):
 @pytest.mark.parametrize(
     "command", [c for c in COMMANDS if c.startswith("joulebench") and not re.search("hub|local|task=lm-eval", c)]
 )
-def test_commands_run(command, workplace):
+def test_commands_run(command, workplace, swept):
     words = shlex.split(command)[1:]
     if words[0] in ("report", "export"):
-        earlier = next(c for c in COMMANDS if f"study={words[1]}" in c)
-        assert main(shortened(shlex.split(earlier)[1:])) == 0
+        shutil.copytree(swept(words[1]), workplace / "results" / words[1])
         assert main(["report", words[1]]) == 0
         assert main(words) == 0
         assert list(Path("results", words[1], "figures").glob("*.pdf"))
