@@ -26,6 +26,8 @@ from harness.runner.score import Pieces, likelihood, score_batches, text_batches
 from harness.runner.session import Session, TaskOutcome
 
 DEFAULT_CONTEXT = 256
+# Steps whose blocks are drawn at a time.
+AHEAD = 128
 DOCUMENTS = {
     "packed": "packed, each after a separator that is context and is not scored",
     "separate": "each alone after a separator that is not scored, in windows that advance by the stride",
@@ -140,15 +142,25 @@ class BlockBatches:
 
     def __init__(self, stream: Ids, context: int, size: StepSize, seed: int, work: Work) -> None:
         self._stream = np.asarray(stream)  # Still the file's memory, without the cost of np.memmap's own indexing.
-        self._columns: npt.NDArray[np.int64] = np.arange(context + 1)
         self._context = context
         self._size = size
         self._seed = seed
         self._work = size.repeated(work)
+        self._drawn: dict[int, npt.NDArray[np.int64]] = {}
         self._offsets(0)  # raises where the stream is too short
+        self._blocks = np.lib.stride_tricks.sliding_window_view(self._stream, context + 1)  # (S - T, T + 1), no copy
 
     def _offsets(self, step: int) -> npt.NDArray[np.int64]:
-        """Where the blocks of a step begin (micro-batches, blocks)."""
+        """Where the blocks of a step begin (micro-batches, blocks).
+
+        Those of many steps are drawn at a time: between two steps of a training, whose work has emptied the caches,
+        each generator would take five times as long.
+        """
+        if step not in self._drawn:
+            self._drawn = {later: self._draw(later) for later in range(step, min(step + AHEAD, self._size.steps))}
+        return self._drawn[step]
+
+    def _draw(self, step: int) -> npt.NDArray[np.int64]:
         size, generator = self._size, np.random.default_rng([self._seed, step])
         samples = size.micro_batches * size.micro_batch_size
         return training_offsets(self._stream, self._context, samples, generator).reshape(size.micro_batches, -1)
@@ -158,7 +170,7 @@ class BlockBatches:
 
     def __getitem__(self, index: int) -> Batch:
         step, part = divmod(index, self._size.micro_batches)
-        blocks = self._stream[self._offsets(step)[part][:, None] + self._columns].astype(np.int64)
+        blocks = self._blocks[self._offsets(step)[part]].astype(np.int64)
         ids = torch.from_numpy(blocks)
         return (ids[:, :-1],), ids[:, 1:]
 
