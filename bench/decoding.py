@@ -11,6 +11,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from harness.data.prompts import PromptBatch, prompts_of_length
 from harness.data.tokens import rolling_windows
 from harness.models.generation import HuggingFaceGenerator, greedy
 from harness.runner.answering import Answer
-from harness.runner.batches import split_windows
+from harness.runner.batches import Batch, split_windows
 from harness.runner.module import token_nats
 from harness.runner.run import load, prepare
 
@@ -56,16 +57,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precisions", nargs="*", default=["fp32", "bf16"])
     parser.add_argument("--batch-sizes", nargs="*", type=int, default=[1, 8])
+    parser.add_argument("--scoring-batch-sizes", nargs="*", type=int, default=[1, 8], help="of ours")
     parser.add_argument("--lm-eval-batch-sizes", nargs="*", type=int, default=[1, 4, 8, 16], help="1 is its default")
     options = parser.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     print(f"{'cell':44}{'ours':>12}{'theirs':>12} {'':10}{'ratio':>8}{'least':>8}{'most':>8}", flush=True)
     for precision in options.precisions:
-        compare(precision, options.batch_sizes, options.lm_eval_batch_sizes, options.rounds)
+        compare(
+            precision, options.batch_sizes, options.scoring_batch_sizes, options.lm_eval_batch_sizes, options.rounds
+        )
 
 
-def compare(precision: str, batch_sizes: list[int], lm_eval_sizes: list[int], rounds: int) -> None:
+def compare(
+    precision: str, batch_sizes: list[int], our_sizes: list[int], lm_eval_sizes: list[int], rounds: int
+) -> None:
     """All rows of a precision."""
     config = compose_cell(["model=smollm2-135m", f"precision={precision}"]).config
     prepare(config)
@@ -101,20 +107,20 @@ def compare(precision: str, batch_sizes: list[int], lm_eval_sizes: list[int], ro
         texts = [Instance("loglikelihood_rolling", {}, (document,), 0) for document in taken]
         context = max(1 + len(ids) for ids in model.tokenizer.encode(taken))
         windows = rolling_windows(taken, model.tokenizer, context).longest_first()
-        batches = split_windows(windows.inputs, windows.targets, config.batch_size, windows.lengths)
+        for own_size, size in product(our_sizes, lm_eval_sizes):
+            batches = split_windows(windows.inputs, windows.targets, own_size, windows.lengths)
 
-        def our_scoring() -> None:
-            for (ids,), targets in batches:
-                token_nats(network(ids), targets)
+            def our_scoring(batches: list[Batch] = batches) -> None:
+                for (ids,), targets in batches:
+                    token_nats(network(ids), targets)
 
-        for size in lm_eval_sizes:
             own = HFLM(pretrained=network.model, tokenizer=tokenizer, batch_size=size, max_length=model.context_length)
             scored = interleaved(
                 our_scoring,
                 lambda own=own: own.loglikelihood_rolling(texts, disable_tqdm=True),  # type: ignore[misc]
                 max(1, rounds // 2),
             )
-            name = f"score {precision} batch {config.batch_size}, lm-eval batch {size}"
+            name = f"score {precision} batch {own_size}, lm-eval batch {size}"
             print(line(name, windows.scored_tokens, "tokens/s", scored), flush=True)
 
 
