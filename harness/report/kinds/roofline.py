@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from harness.report.files import WINDOWS, Records, RunFiles
 from harness.report.kinds.kind import Kind, one_run
-from harness.report.look import DASHES, MARKERS, log_axis, series
+from harness.report.look import DASHES, log_axis, series
 from harness.report.spec import FigureSpec
 
 GIGA = 1e9
@@ -19,16 +19,17 @@ GIGA = 1e9
 
 def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> None:
     roofs: dict[tuple[float, float], str] = {}
-    shapes: dict[str, str] = {}
+    filled: dict[str, bool] = {}  # the markers of the first phase; those of others are hollow
     intensities: list[float] = []
     named: set[str] = set()
     for label, look, group in series(spec, runs):
         for run_id in group["run_id"]:
             for phase, point in points_of(files, run_id).iterrows():
-                shape = shapes.setdefault(str(phase), MARKERS[len(shapes) % len(MARKERS)])
+                face = look["color"] if filled.setdefault(str(phase), not filled) else "white"
                 name = f"{label}, {phase}"
                 place = (point["intensity"], point["flops_per_second"] / GIGA)
-                axes.plot(*place, marker=shape, ls="none", color=look["color"], label=None if name in named else name)
+                dot = {"marker": look["marker"], "color": look["color"], "markerfacecolor": face, "ls": "none"}
+                axes.plot(*place, **dot, label=None if name in named else name)
                 named.add(name)
                 intensities.append(point["intensity"])
             peaks = peaks_of(Records(files.folders)[run_id])
