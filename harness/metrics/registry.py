@@ -218,6 +218,7 @@ METRICS = (
         100,
         digits=2,
     ),
+    Metric("random_error_by", "summary.phases.{main}.joules_per_token_interval", "Random error by", "How the interval over repeats was found; Student's t where it is empty."),
     Metric(
         "energy_ratio",
         "",

@@ -31,7 +31,7 @@ VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl":
           "ieee": 7.16, "ieee-column": 3.5}  # fmt: skip
 # Characters of a label that stand beside an axis; longer ones have their unit in a second line.
 LABEL = 32
-ERROR_BARS = "Error bars: 95 % of random error (Student's t over repeats, and the counters' updates)."
+ERROR_BARS = "Error bars: 95 % of random error ({} over repeats, and the counters' updates)."
 BOOTSTRAP_BARS = "Vertical bars: 95 % bootstrap over the scored text."
 # Below this width in inches legends stand above; letters of a note in an inch; inches of its line, and of a row of the
 # legend.
@@ -184,7 +184,10 @@ def settings(rc: dict[str, Any]) -> AbstractContextManager[None]:
 def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     """What the figure shows, how energy was obtained, and what the error bars are."""
     columns = (spec.x, spec.y, spec.value or "")
-    bars = " ".join([ERROR_BARS] * bool(spec.x_error or spec.y_error) + [BOOTSTRAP_BARS] * spec.y_interval)
+    methods = " or ".join(sorted(set(runs["random_error_by"].fillna("Student's t"))))
+    bars = " ".join(
+        [ERROR_BARS.format(methods)] * bool(spec.x_error or spec.y_error) + [BOOTSTRAP_BARS] * spec.y_interval
+    )
     texts = sorted({text for text in runs["data"] if isinstance(text, str)})
     energy = energy_sentence(runs) if shows_energy(spec) else ""
     repeats = "score_repeats" if any(column.startswith("score_") for column in columns) else "repeats"

@@ -17,7 +17,7 @@ from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
 from harness.runner.metering import training_windows
 from harness.runner.peaks import peak_cuda, peak_rss_bytes
-from harness.stats.intervals import mean_interval
+from harness.stats.intervals import best_interval
 
 
 def summarise(
@@ -226,24 +226,27 @@ class _Sums:
         )
 
 
-def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, float | None]:
+def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
     """95 % intervals of joules per token, in parts.
 
-    `random`: Student's t over repeats, relative. `quantisation`: 1.96 standard uncertainties of the counters' updates
-    at the windows' edges, relative. `relative_half_width`: both, in quadrature; what counts between cells of a machine.
+    `random`: Student's t over repeats, or from ten on the BCa bootstrap (`interval` says which), relative.
+    `quantisation`: 1.96 standard uncertainties of the counters' updates at the windows' edges, relative.
+    `relative_half_width`: both, in quadrature; what counts between cells of a machine.
     `low`, `high`: the bounds of what is systematic (sensor gain, or the model's two curves). `ci_low`, `ci_high`: the
     half-width, around these bounds.
     """
     costs = [ratio(window.energy.value_j, window.work.tokens) for window in used]
-    interval = mean_interval([cost for cost in costs if cost is not None])
+    found = best_interval([cost for cost in costs if cost is not None], seed=0)
+    interval = None if found is None else found[0]
     low, high = ratio(sums.systematic_low_j, sums.tokens), ratio(sums.systematic_high_j, sums.tokens)
     quantisation = ratio(COVERAGE * sums.quantisation_j, sums.energy_j)
     names = ("random", "quantisation", "relative_half_width", "low", "high", "ci_low", "ci_high")
     if interval is None or low is None or high is None or quantisation is None:
-        return {f"joules_per_token_{name}": None for name in names}
+        return {f"joules_per_token_{name}": None for name in (*names, "interval")}
     half = math.hypot(interval.relative_half_width, quantisation)
     values = (interval.relative_half_width, quantisation, half, low, high, low * max(0.0, 1 - half), high * (1 + half))
-    return {f"joules_per_token_{name}": value for name, value in zip(names, values, strict=True)}
+    parts = {f"joules_per_token_{name}": value for name, value in zip(names, values, strict=True)}
+    return {**parts, "joules_per_token_interval": None if found is None else found[1]}
 
 
 def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:

@@ -33,7 +33,15 @@ _JOULES = {name for name, metric in BY_NAME.items() if metric.unit.split("/")[0]
 _TEXTS = {
     *("study", "run_id", "task", "model", "data", "compression", "backend", "precision", "hardware", "device_name"),
     *("protocol", "flags", "stop_reason", "bleu_signature", "chrf_signature", "decoding", "tokenizer"),
-    *("score_documents", "energy_components", "run_energy_method", "target_met", "teacher", "fingerprint"),
+    *(
+        "score_documents",
+        "energy_components",
+        "run_energy_method",
+        "random_error_by",
+        "target_met",
+        "teacher",
+        "fingerprint",
+    ),
     *("environment_fingerprint", "started_at", "reason", "origin"),
 }
 _VALUES: dict[str, tuple[str, ...]] = {
