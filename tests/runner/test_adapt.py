@@ -106,13 +106,14 @@ def teacher(train_tiny):
 def test_a_student_learns_from_a_teacher_and_the_record_names_it(train_tiny):
     folder = teacher(train_tiny)
     pattern = f"{str(folder)[:-12]}*"
-    student = [*train_tiny, "model.n_embd=24", f"task.distillation.teacher={pattern}", "task.distillation.weight=1"]
+    longer = [*train_tiny, "task.steps=400", "model.n_embd=24"]  # so that a repeat is filled on a fast machine too
+    student = [*longer, f"task.distillation.teacher={pattern}", "task.distillation.weight=1"]
     record = run(student)
     losses = frames(student)[0]["loss"]
     assert losses.iloc[-1] < 0.5 * losses.iloc[0]
     assert record.model["teacher"] == folder.name
     assert record.model["teacher_energy_j"] > 0
-    plain = run([*train_tiny, "model.n_embd=24"])
+    plain = run(longer)
     per_token = [
         r.summary["phases"]["train"]["flops"] / r.summary["phases"]["train"]["tokens"] for r in (record, plain)
     ]
