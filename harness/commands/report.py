@@ -93,7 +93,7 @@ def _print_summary(
     left_out = [spec.name for spec in specs if not any(each.path.stem.startswith(spec.name) for each in drawn)]
     if left_out:
         print(f"         not drawn, as too few runs have what they show: {', '.join(left_out)}")
-    imported = len(collected.runs) - len(collected.records) - len(collected.left_out)
+    imported = len(collected.runs) - len(collected.records)
     if imported:
         print(f"         {imported} imported rows are in the figures whose columns they have")
     print(f"page:    {page}")

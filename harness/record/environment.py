@@ -83,15 +83,10 @@ def comparable(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What `environment_fingerprint` is of, flat: what must agree before two runs are pooled."""
-    flat: dict[str, Any] = {}
-    for key in _IDENTITY:
-        value = environment.get(key)
-        if key == "variables" and value:
-            value = {name: each for name, each in value.items() if name not in _NO_IDENTITY}
-        parts = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
-        flat.update(parts)
-    return flat
+    """What must agree before two runs are pooled."""
+    variables = environment.get("variables") or {}
+    told = {name: value for name, value in variables.items() if name not in _NO_IDENTITY}
+    return {**{key: environment.get(key) for key in _IDENTITY}, "variables": told}
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -109,8 +104,7 @@ def _board_names() -> tuple[str, ...]:
 
 def environment_fingerprint(environment: dict[str, Any]) -> str:
     """Hash of what must agree before two runs are pooled, as 16 hexadecimal digits."""
-    variables = {name: value for name, value in environment["variables"].items() if name not in _NO_IDENTITY}
-    return content_hash({**{key: environment.get(key) for key in _IDENTITY}, "variables": variables})[:16]
+    return content_hash(identity(environment))[:16]
 
 
 def _version(package: str) -> str | None:

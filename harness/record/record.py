@@ -94,7 +94,7 @@ def record_in(folder: Path, remedy: str = "give a run's folder, or its record.js
     try:
         record = read_record(folder)
     except ValueError as error:
-        raise UserError(f"{folder}: its record cannot be read: {error}", remedy="remove that folder") from error
+        raise UserError(f"{folder}: its record cannot be read: {error}", remedy=remedy) from error
     if record is None:
         raise UserError(f"{folder}: no record in it", remedy=remedy)
     return record

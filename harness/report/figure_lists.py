@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from harness.metrics.registry import BY_NAME
 from harness.report.kinds import KINDS
 from harness.report.spec import FigureSpec, spec_of
 
-# Kinds that show x with its interval.
-INTERVAL_OF_X = {"forest"}
+DEFAULT = Path(__file__).parent / "default_figures.yaml"
 
 
 def load_specs(study: str, experiments: Path) -> list[FigureSpec]:
@@ -25,12 +23,7 @@ def load_specs(study: str, experiments: Path) -> list[FigureSpec]:
         UserError: If the list has an unknown key, kind or column.
     """
     own = experiments / study.removesuffix("-gpu") / "figures.yaml"
-    if study and own.is_file():
-        return read_specs(own)
-    default = resources("harness.report").joinpath("default_figures.yaml")
-    return [
-        checked(spec_of(entry, "default"), "default") for entry in yaml.safe_load(default.read_text(encoding="utf-8"))
-    ]
+    return read_specs(own if study and own.is_file() else DEFAULT)
 
 
 def read_specs(path: Path) -> list[FigureSpec]:
@@ -70,7 +63,7 @@ def checked(spec: FigureSpec, where: str) -> FigureSpec:
         if column is not None and column not in BY_NAME:
             close = did_you_mean(column, BY_NAME) or "the columns are those of runs.csv"
             raise UserError(f"{where}: figure {spec.name}: no column {column}", remedy=close)
-    if spec.kind in INTERVAL_OF_X and f"{spec.x}_ci_low" not in BY_NAME:
+    if KINDS[spec.kind].interval_of_x and f"{spec.x}_ci_low" not in BY_NAME:
         allowed = [name.removesuffix("_ci_low") for name in BY_NAME if name.endswith("_ci_low")]
         raise UserError(f"{where}: figure {spec.name}: {spec.x} has no interval", allowed=allowed)
     return spec

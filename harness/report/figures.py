@@ -189,9 +189,9 @@ def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
         [ERROR_BARS.format(methods)] * bool(spec.x_error or spec.y_error) + [BOOTSTRAP_BARS] * spec.y_interval
     )
     texts = sorted({text for text in runs["data"] if isinstance(text, str)})
-    energy = energy_sentence(runs) if shows_energy(spec) else ""
+    energy = energy_sentence(runs) if _of_energy(spec) else ""
     repeats = "score_repeats" if any(column.startswith("score_") for column in columns) else "repeats"
-    markers = spec.kind in ("pareto", "lines", "power-law") and energy and "modelled" in set(runs["energy_method"])
+    markers = KINDS[spec.kind].hollow and energy and "modelled" in set(runs["energy_method"])
     sentences = [
         KINDS[spec.kind].caption(spec, runs, files),
         f"Text: {', '.join(texts)}." if texts else "",
@@ -203,13 +203,17 @@ def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def _of_energy(spec: FigureSpec) -> bool:
+    return KINDS[spec.kind].of_energy or shows_energy(spec)
+
+
 def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> Drawn:
     text = caption(spec, runs, collected.files)
     with style(), settings({"svg.hashsalt": path.stem, **spec.rc}):
         figure = draw(spec, runs, "", collected.files)
         # No date inside, so that the same records give the same file. A paper and the page have captions of their own;
         # the picture that is passed on alone carries its own.
-        short = f"Energy: {energy_label(runs)}." if shows_energy(spec) else ""
+        short = f"Energy: {energy_label(runs)}." if _of_energy(spec) else ""
         forms: tuple[tuple[str, str, dict[str, Any]], ...] = (
             (".pdf", short, {"CreationDate": None, "Subject": text}),
             (".svg", short, {"Date": None}),

@@ -96,10 +96,7 @@ def _best(ok: pd.DataFrame) -> Iterator[str]:
         known = group[group[energy.name].astype(float) > 0].sort_values(energy.name, kind="stable")
         both = known if quality is None else known.dropna(subset=[quality.name])
         if quality is not None and len(both) > 1 and both[quality.name].nunique() > 1:
-            best = both.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
-            equal = both[marked(both, quality)]
-            good = best if equal.empty else equal.iloc[0]
-            yield f"{question}: {_answer(both, quality, energy, both.iloc[0], best, good)}"
+            yield f"{question}: {_answer(both, quality, energy)}"
         elif len(known) > 1:
             yield f"{question}: {_range(known, energy)}"
 
@@ -124,14 +121,16 @@ def _range(runs: pd.DataFrame, energy: Metric) -> str:
     )
 
 
-def _answer(
-    runs: pd.DataFrame, quality: Metric, energy: Metric, cheap: pd.Series, best: pd.Series, good: pd.Series
-) -> str:
+def _answer(runs: pd.DataFrame, quality: Metric, energy: Metric) -> str:
+    """Of runs in the order of their energy: the cheapest, the best, and the cheapest that cannot be told from it."""
+    best = runs.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
+    equal = runs[marked(runs, quality)]
+    cheap, good = runs.iloc[0], best if equal.empty else equal.iloc[0]
     names = {str(run["run_id"]): _name(run, runs) for run in (cheap, best, good)}
     cheapest, finest, enough = (names[str(run["run_id"])] for run in (cheap, best, good))
     if good["run_id"] == cheap["run_id"]:
         if best["run_id"] == cheap["run_id"]:
-            others = int(marked(runs, quality).sum()) - 1
+            others = len(equal) - 1
             doubt = f"; {others} of the others cannot be told from it in that" if others > 0 else ""
             return (
                 f"{cheapest} is both the cheapest ({_at(cheap, energy)}) and the best ({_at(cheap, quality)}){doubt}."

@@ -78,9 +78,9 @@ def position(value: Any, among: Sequence[Any]) -> int:
 
 
 def shows_energy(spec: FigureSpec) -> bool:
-    """Whether an axis, or what a kind always shows, is an energy."""
+    """Whether a column that it shows is an energy."""
     columns = (spec.x, spec.y, spec.value or "")
-    return spec.kind in ("stacked", "trace") or any("energy" in each or "joules" in each for each in columns)
+    return any("energy" in each or "joules" in each for each in columns)
 
 
 def bars(runs: pd.DataFrame, metric: Metric, error: str | None) -> Any:

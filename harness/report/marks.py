@@ -6,12 +6,11 @@ import pandas as pd
 
 from harness.metrics.registry import BY_NAME, Metric
 from harness.report.derive import COMPARABLE, SAME_DOCUMENTS
-from harness.stats.comparison import not_distinguishable_from_best
+from harness.stats.comparison import LEVEL, not_distinguishable_from_best
 
-# Values are held against each other only among runs that agree in these; energies also in how they were obtained.
-LEVEL = 0.05
 PER_TOKEN = {"perplexity", "cross_entropy_nats"}
 LIKELIHOODS = {"bits_per_byte", "byte_perplexity", "word_perplexity", "perplexity", "cross_entropy_nats"}
+# Values are held against each other only among runs that agree in these; energies also in how they were obtained.
 SAME_QUESTION = ["task", "data", "tokenizer"]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.record.environment import identity
 from harness.report.collect import Collected
 from harness.report.files import WINDOWS
+from harness.report.run_details import flat
 from harness.stats.drift import unstable
 
 # By reason code of a flag, and of an instability: what to do.
@@ -54,9 +55,9 @@ def _environments(collected: Collected) -> Iterator[str]:
     """Every key in which the environments of the runs differ; runs are not pooled over them."""
     seen = collected.runs.dropna(subset=["environment_fingerprint"]).drop_duplicates("environment_fingerprint")
     records = [collected.records[run_id] for run_id in seen["run_id"] if run_id in collected.records]
-    flat = [identity(record.get("environment", {})) for record in records]
-    for key in sorted({key for each in flat for key in each}):
-        values = sorted({str(each.get(key, "not set")) for each in flat})
+    told = [flat(identity(record.get("environment", {}))) for record in records]
+    for key in sorted({key for each in told for key in each}):
+        values = sorted({each.get(key, "not set") for each in told})
         if len(values) > 1:
             yield (
                 f"The runs' environments differ in {key}: {', '.join(values)}. Ratios and marks are only within one "

@@ -70,7 +70,7 @@ def find(cell: Cell, here: Mapping[str, Any]) -> Found:
     folder = run_folder(config)
     if not (folder / FILE_NAME).is_file():
         return Found(cell, "pending", "not run yet")
-    record = record_in(folder)
+    record = record_in(folder, remedy="remove that folder")
     if record.get("fingerprint") != fingerprint(config):
         return Found(cell, "pending", "the folder holds another cell's record", record)
     if config.rerun == "all":

@@ -15,6 +15,8 @@ from harness.sweep.cells import DONE
 from harness.sweep.claim import claimed
 from harness.sweep.machine import machine_of
 
+REMEDY = "remove that folder"
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -50,11 +52,11 @@ def merge(sources: Sequence[Path], destination: Path) -> Iterator[Merged]:
 
 
 def _merge_run(folder: Path, destination: Path) -> Merged:
-    record = record_in(folder)
+    record = record_in(folder, remedy=REMEDY)
     study, name = destination / record["study"], record["run_id"]
     machine = machine_of(record["environment"])
     target = study / name
-    if target.is_dir() and machine_of(record_in(target)["environment"]) != machine:
+    if target.is_dir() and machine_of(record_in(target, remedy=REMEDY)["environment"]) != machine:
         target = study / f"{name}@{machine}"
     with claimed(target, patience_s=10.0) as free:
         if not free:
@@ -62,7 +64,7 @@ def _merge_run(folder: Path, destination: Path) -> Merged:
         if not target.is_dir():
             _copy(folder, target)
             return Merged(folder, target, "added")
-        there = record_in(target)
+        there = record_in(target, remedy=REMEDY)
         if there == record:
             return Merged(folder, target, "same")
         if _rank(record) > _rank(there):

@@ -153,6 +153,7 @@ def test_a_corrupt_record_is_named_and_left_out(study, capsys):
     printed = capsys.readouterr()
     assert "left out: half" in printed.err
     assert "left out: old: record of schema version 0" in printed.err
+    assert "imported" not in printed.out
     assert len(collect(folder).runs) == 4
 
 

@@ -77,4 +77,4 @@ def _name_axes(axes: Axes, spec: FigureSpec) -> None:
     axes.set_xlabel(BY_NAME[spec.x].axis)
 
 
-FOREST = Kind(_draw, _shown, _enough, _caption, columns=("x",), name_axes=_name_axes)
+FOREST = Kind(_draw, _shown, _enough, _caption, columns=("x",), name_axes=_name_axes, interval_of_x=True)

@@ -55,6 +55,9 @@ class Kind:
         caption: First sentences of the caption.
         columns: The spec's keys that must name columns of runs.csv.
         name_axes: Labels of the axes.
+        interval_of_x: Whether x is shown with its interval, which it must then have.
+        of_energy: Whether it shows energy, whatever its columns.
+        hollow: Whether hollow markers tell modelled energy.
     """
 
     draw: Callable[[Axes, FigureSpec, pd.DataFrame, RunFiles], None]
@@ -63,3 +66,6 @@ class Kind:
     caption: Callable[[FigureSpec, pd.DataFrame, RunFiles], str] = y_against_x
     columns: tuple[str, ...] = ("x", "y")
     name_axes: Callable[[Axes, FigureSpec], None] = axes_by_registry
+    interval_of_x: bool = False
+    of_energy: bool = False
+    hollow: bool = False

@@ -134,4 +134,4 @@ def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-PARETO = Kind(_draw, enough=_enough, caption=_caption)
+PARETO = Kind(_draw, enough=_enough, caption=_caption, hollow=True)
