@@ -98,8 +98,8 @@ def _add_reporting(commands: Any, common: argparse.ArgumentParser) -> None:
     report.add_argument("--venue", default="neurips", help="width of the figures")
     beside = "another tool's results beside ours: tidy-csv, lm-eval, optimum-benchmark, codecarbon or ml-energy"
     report.add_argument("--import", dest="beside", action="append", default=[], metavar="FORMAT=PATH", help=beside)
-    margin = "nats a token by which a run may be worse than fp32 and count as equally good"
-    report.add_argument("--margin", type=float, default=0.01, metavar="NATS", help=margin)
+    margin = "nats a token by which a run may be worse than fp32 and count as equally good; 0.01 without it"
+    report.add_argument("--margin", type=float, metavar="NATS", help=margin)
     report.add_argument(
         "--columns",
         type=lambda text: [name.strip() for name in text.split(",")],

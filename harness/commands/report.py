@@ -14,6 +14,7 @@ from harness.report.collect import Collected, collect, with_runs
 from harness.report.external.read import read_external
 from harness.report.figure_lists import load_specs, read_specs, restyled
 from harness.report.figures import Drawn, remove_others, write_figures
+from harness.report.findings import MARGIN
 from harness.report.page import story_of, write_page
 from harness.report.site import load_site, site_sentence, with_site
 from harness.report.spec import FigureSpec
@@ -53,7 +54,8 @@ def main(options: argparse.Namespace) -> int:
     remove_others(folder / "figures", drawn)
     tables = write_tables(collected, folder / "tables", columns)
     story = story_of(own or folder.name, experiments)
-    page = write_page(folder / "report.html", folder.name, story, collected, drawn, site, options.margin)
+    margin = MARGIN if options.margin is None else options.margin
+    page = write_page(folder / "report.html", folder.name, story, collected, drawn, site, margin)
     _print_summary(folder, collected, len(tables), specs, drawn, page)
     for name, reason in collected.left_out.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
