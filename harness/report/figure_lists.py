@@ -55,7 +55,8 @@ def checked(spec: FigureSpec, where: str) -> FigureSpec:
         raise UserError(f"{where}: figure {spec.name}: unknown kind {spec.kind}", allowed=KINDS)
     interval = [f"{spec.y}_ci_{end}" for end in ("low", "high")] if spec.y_interval else []
     needed = [getattr(spec, key) for key in KINDS[spec.kind].columns]
-    optional = [spec.x_error, spec.y_error, spec.each, *interval, *spec.series, *spec.where, *spec.label]
+    methods = [f"{error}_by" for error in (spec.x_error, spec.y_error) if error in BY_NAME]
+    optional = [*methods, spec.x_error, spec.y_error, spec.each, *interval, *spec.series, *spec.where, *spec.label]
     missing = [key for key in KINDS[spec.kind].columns if not getattr(spec, key)]
     if missing:
         raise UserError(f"{where}: figure {spec.name}: {' and '.join(missing)} missing")

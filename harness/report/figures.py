@@ -184,9 +184,10 @@ def settings(rc: dict[str, Any]) -> AbstractContextManager[None]:
 def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     """What the figure shows, how energy was obtained, and what the error bars are."""
     columns = (spec.x, spec.y, spec.value or "")
-    methods = " or ".join(sorted(set(runs["random_error_by"].fillna("Student's t"))))
+    errors = [error for error in (spec.x_error, spec.y_error) if error]
+    methods = {method for error in errors for method in runs[f"{error}_by"].fillna("Student's t")}
     bars = " ".join(
-        [ERROR_BARS.format(methods)] * bool(spec.x_error or spec.y_error) + [BOOTSTRAP_BARS] * spec.y_interval
+        [ERROR_BARS.format(" or ".join(sorted(methods)))] * bool(errors) + [BOOTSTRAP_BARS] * spec.y_interval
     )
     texts = sorted({text for text in runs["data"] if isinstance(text, str)})
     energy = energy_sentence(runs) if _of_energy(spec) else ""

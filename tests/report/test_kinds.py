@@ -321,3 +321,13 @@ def test_figures_of_an_earlier_list_are_removed(tmp_path):
     (tmp_path / "out" / "mine.pdf").touch()  # not one of ours
     remove_others(tmp_path / "out", drawn)
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"new", "mine"}
+
+
+def test_the_caption_names_the_interval_of_the_phase_that_has_the_bars(tmp_path):
+    """Of scoring, though the main phase's is another; an older record has Student's t."""
+    runs = frame(tmp_path, record(batch=1), record(batch=8)).assign(
+        score_relative_half_width_by=["BCa bootstrap", None], joules_per_token_relative_half_width_by="other"
+    )
+    pareto = spec(kind="pareto", x="score_joules_per_byte", y="word_perplexity", x_error="score_relative_half_width")
+    told = caption(pareto, runs, RunFiles())
+    assert "95 % of random error (BCa bootstrap or Student's t over repeats, and" in told

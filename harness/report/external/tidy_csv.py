@@ -37,12 +37,12 @@ _TEXTS = {
         "score_documents",
         "energy_components",
         "run_energy_method",
-        "random_error_by",
         "target_met",
         "teacher",
         "fingerprint",
     ),
     *("environment_fingerprint", "started_at", "reason", "origin"),
+    *(name for name in BY_NAME if name.endswith("_by")),
 }
 _VALUES: dict[str, tuple[str, ...]] = {
     "status": get_args(Status),
