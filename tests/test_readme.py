@@ -175,7 +175,7 @@ def test_the_finding_that_the_readme_quotes_is_computed_from_the_records():
     from harness.report.findings import findings
 
     quoted = " ".join(re.findall(r"^> (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert quoted in findings(collect(ROOT / "results" / "reference" / "precision_quality").runs)
+    assert quoted in findings(collect(ROOT / "results" / "reference" / "precision_quality"))
 
 
 def test_the_options_that_the_readme_lists_are_those_of_conf():

@@ -47,6 +47,15 @@ def fingerprint(config: Config) -> str:
     return content_hash(identity)[:16]
 
 
+def replicate_fingerprint(resolved: Mapping[str, Any]) -> str:
+    """What runs that differ in nothing but their seed have in common, as 16 hexadecimal digits.
+
+    Args:
+        resolved: The configuration of a record.
+    """
+    return content_hash(_without(resolved, *_NOT_IDENTITY, "seed"))[:16]
+
+
 def _without(container: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in container.items() if key not in names}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Better = Literal["lower", "higher", ""]
+Average = Literal["arithmetic", "geometric", "harmonic"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Metric:
         digits: Significant digits in printed tables.
         better: Direction of improvement, if it has one.
         error: Column with its relative 95 % half-width of random error, where that is not in <name>_ci_low and _high.
+        average: How the mean over seeds is taken.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Metric:
     digits: int = 4
     better: Better = ""
     error: str = ""
+    average: Average = "arithmetic"
 
     @property
     def axis(self) -> str:
@@ -80,6 +83,7 @@ METRICS = (
     Metric("device_name", "cell.device_name", "Device", "Name of the processor or board that ran the cell."),
     Metric("protocol", "cell.protocol", "Protocol", "Rules of measuring: warm-up, window length, repeats."),
     Metric("seed", "cell.seed", "Seed", "Seed of weights, data order and bootstrap."),
+    Metric("seeds", "", "Seeds", "How many seeds the row is a mean over; empty in a row of one run."),
     Metric(
         "repeats",
         "summary.phases.{main}.repeats",
@@ -106,6 +110,7 @@ METRICS = (
         "exp of the cross entropy; compares only runs with one tokenizer and one token protocol.",
         _QUALITY,
         better="lower",
+        average="geometric",
     ),
     Metric("perplexity_ci_low", "quality.perplexity_ci_low", "Perplexity, low", "95 % bootstrap over documents (or the windows of a single one).", _QUALITY),
     Metric("perplexity_ci_high", "quality.perplexity_ci_high", "Perplexity, high", "95 % bootstrap over documents (or the windows of a single one).", _QUALITY),
@@ -120,6 +125,7 @@ METRICS = (
         "exp of the nats over the text's words, which compares tokenizers (lm-eval's definition).",
         _QUALITY,
         better="lower",
+        average="geometric",
     ),
     Metric(
         "byte_perplexity",
@@ -127,6 +133,7 @@ METRICS = (
         "Perplexity per byte",
         "exp of the nats over the text's UTF-8 bytes, which compares tokenizers (lm-eval's definition).",
         better="lower",
+        average="geometric",
     ),
     Metric(
         "bits_per_byte",
@@ -149,6 +156,7 @@ METRICS = (
         "Of a masked language model: exp of the mean negative log-likelihood of each token, masked alone.",
         _QUALITY,
         better="lower",
+        average="geometric",
     ),
     Metric("pseudo_perplexity_ci_low", "quality.pseudo_perplexity_ci_low", "Pseudo-perplexity, low", "95 % bootstrap over windows.", _QUALITY),
     Metric("pseudo_perplexity_ci_high", "quality.pseudo_perplexity_ci_high", "Pseudo-perplexity, high", "95 % bootstrap over windows.", _QUALITY),
@@ -176,6 +184,7 @@ METRICS = (
         _ENERGY,
         "tokens/s",
         better="higher",
+        average="harmonic",
     ),
     Metric(
         "joules_per_token",
@@ -274,7 +283,7 @@ METRICS = (
     Metric("joules_per_sample", "summary.phases.{main}.joules_per_sample", "Energy per sample", "Energy of the main phase over its sequences.", unit="J"),
     Metric("translate_joules_per_token", "summary.phases.translate.joules_per_token", "Energy per translated token", "Energy of translating over output tokens.", _ENERGY, "mJ/token", 1e3, better="lower"),
     Metric("translate_joules_per_sample", "summary.phases.translate.joules_per_sample", "Energy per translation", "Energy of translating over sentences.", unit="J", better="lower"),
-    Metric("translate_tokens_per_second", "summary.phases.translate.tokens_per_second", "Translation throughput", "Output tokens over seconds.", unit="tokens/s", better="higher"),
+    Metric("translate_tokens_per_second", "summary.phases.translate.tokens_per_second", "Translation throughput", "Output tokens over seconds.", unit="tokens/s", better="higher", average="harmonic"),
     Metric("token_budget", "config.task.stop.tokens", "Token budget", "Tokens after which training ends; empty without one.", unit="M tokens", scale=1e-6),
     Metric("distillation_weight", "model.distillation_weight", "Teacher's weight", "Share of the training loss that is the divergence from the teacher; 0 without one.", unit="from the teacher"),
     Metric("teacher", "model.teacher", "Teacher", "Run whose model was the teacher."),
@@ -301,13 +310,13 @@ METRICS = (
     Metric("prefill_joules_per_token", "summary.phases.prefill.joules_per_token", "Prefill energy per prompt token", "Energy of reading prompts over their tokens.", _ENERGY, "mJ/token", 1e3, better="lower", error="prefill_relative_half_width"),
     Metric("prefill_relative_half_width", "summary.phases.prefill.joules_per_token_relative_half_width", "Random error of prefill", "95 % half-width over the mean of the prefill energy.", unit="%", scale=100),
     Metric("prefill_relative_half_width_by", "summary.phases.prefill.joules_per_token_interval", "Random error of prefill by", "How the interval over repeats was found; Student's t where it is empty."),
-    Metric("prefill_tokens_per_second", "summary.phases.prefill.tokens_per_second", "Prefill throughput", "Prompt tokens over seconds.", unit="tokens/s", better="higher"),
-    Metric("prefill_mfu", "summary.phases.prefill.mfu", "Prefill MFU", "As mfu, of reading prompts.", better="higher"),
+    Metric("prefill_tokens_per_second", "summary.phases.prefill.tokens_per_second", "Prefill throughput", "Prompt tokens over seconds.", unit="tokens/s", better="higher", average="harmonic"),
+    Metric("prefill_mfu", "summary.phases.prefill.mfu", "Prefill MFU", "As mfu, of reading prompts.", better="higher", average="harmonic"),
     Metric("decode_joules_per_token", "summary.phases.decode.joules_per_token", "Decode energy per output token", "Energy of windows that hold only decoding steps, over the tokens that these add.", _ENERGY, "mJ/token", 1e3, better="lower", error="joules_per_token_relative_half_width"),
-    Metric("decode_tokens_per_second", "summary.phases.decode.tokens_per_second", "Decode throughput", "Output tokens over seconds of decoding, all requests of a batch.", unit="tokens/s", better="higher"),
+    Metric("decode_tokens_per_second", "summary.phases.decode.tokens_per_second", "Decode throughput", "Output tokens over seconds of decoding, all requests of a batch.", unit="tokens/s", better="higher", average="harmonic"),
     Metric("joules_per_request", "summary.phases.request.joules_per_sample", "Energy per request", "Prompt to last token, over the requests answered.", _ENERGY, "J", better="lower"),
     Metric("joules_per_output_token", "summary.phases.request.joules_per_token", "Energy per output token", "Of whole requests, their prompts included, over output tokens.", _ENERGY, "mJ/token", 1e3, better="lower"),
-    Metric("requests_per_second", "summary.generation.requests_per_second", "Request throughput", "Requests answered over seconds.", unit="requests/s", better="higher"),
+    Metric("requests_per_second", "summary.generation.requests_per_second", "Request throughput", "Requests answered over seconds.", unit="requests/s", better="higher", average="harmonic"),
     Metric("joules_per_total_token", "summary.generation.joules_per_total_token", "Energy per token read or added", "Of whole requests, over prompt and output tokens.", unit="mJ/token", scale=1e3, better="lower"),
     Metric("weight_bytes", "model.weight_bytes", "Weights in memory", "Bytes of all parameters as they are stored, quantised ones packed.", BOTH, "MB", 1e-6, better="lower"),
     Metric("kv_cache_bytes", "summary.generation.kv_cache_bytes", "KV cache", "Bytes of keys and values of a batch, at its largest.", unit="MB", scale=1e-6, better="lower"),
@@ -346,8 +355,8 @@ METRICS = (
         scale=100,
     ),
     Metric("score_relative_half_width_by", "summary.phases.score.joules_per_token_interval", "Random error of scoring by", "How the interval over repeats was found; Student's t where it is empty."),
-    Metric("mbu", "summary.phases.{main}.mbu", "MBU", "Fraction of the memory bandwidth that reading the weights once an iteration needs; empty where it is unknown, or they fit in a cache.", better="higher"),
-    Metric("mfu", "summary.phases.{main}.mfu", "MFU", "Fraction of the dense peak FLOP/s (PaLM's count); empty where the peak is unknown.", better="higher"),
+    Metric("mbu", "summary.phases.{main}.mbu", "MBU", "Fraction of the memory bandwidth that reading the weights once an iteration needs; empty where it is unknown, or they fit in a cache.", better="higher", average="harmonic"),
+    Metric("mfu", "summary.phases.{main}.mfu", "MFU", "Fraction of the dense peak FLOP/s (PaLM's count); empty where the peak is unknown.", better="higher", average="harmonic"),
     Metric("peak_memory_allocated_bytes", "summary.peak_memory_allocated_bytes", "Peak device memory", "Largest CUDA memory in tensors.", unit="GB", scale=1e-9),
     Metric("peak_rss_bytes", "summary.peak_rss_bytes", "Peak memory", "Largest resident memory of the run's process.", _ENERGY, "GB", 1e-9),
     Metric("duration_s", "duration_s", "Duration", "Seconds of the whole run.", unit="s"),
@@ -362,6 +371,7 @@ METRICS = (
     Metric("cost_usd_low", "", "Cost, low", "From the lower ends of energy and factors.", unit="USD"),
     Metric("cost_usd_high", "", "Cost, high", "From the upper ends of energy and factors.", unit="USD"),
     Metric("fingerprint", "fingerprint", "Fingerprint", "Identity of the cell."),
+    Metric("replicate_fingerprint", "", "Fingerprint without seed", "What runs that differ in nothing but their seed have in common."),
     Metric("environment_fingerprint", "environment_fingerprint", "Environment", "Identity of machine and software."),
     Metric("started_at", "started_at", "Started", "UTC."),
     Metric("reason", "reason", "Reason", "Why a run is not ok."),

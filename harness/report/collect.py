@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness.config.fingerprint import replicate_fingerprint
 from harness.errors import UserError
 from harness.metrics.efficiency import complete_sum
 from harness.metrics.registry import METRICS
@@ -18,6 +20,7 @@ from harness.record.record import read_record, record_folders
 from harness.report.derive import losses_of, with_best, with_differences, with_ratios
 from harness.report.external.read import unique_ids
 from harness.report.files import Records, RunFiles
+from harness.report.seeds import over_seeds
 from harness.report.wording import OWN
 
 # Parts of a record that hold others.
@@ -48,6 +51,12 @@ class Collected:
         """The runs that have a result."""
         return self.runs[self.runs["status"] == "ok"]
 
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The runs that have a result, those that differ in nothing but their seed as one row."""
+        means = over_seeds(self.runs)
+        return means[means["status"] == "ok"]
+
 
 def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
     """Read every record of some studies.
@@ -75,7 +84,9 @@ def collect(*studies: Path, beside: Sequence[pd.DataFrame] = ()) -> Collected:
             except ValueError as error:
                 left_out[name] = str(error)
                 continue
-            own = {**row(record), "run_id": name, "origin": OWN}
+            config = record.get("config")
+            replicate = replicate_fingerprint(config) if config else None
+            own = {**row(record), "run_id": name, "origin": OWN, "replicate_fingerprint": replicate}
             if len(studies) > 1:
                 teacher = own["teacher"] and f"{study.name}/{own['teacher']}"
                 own |= {"study": study.name, "teacher": teacher}

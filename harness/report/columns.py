@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.metrics.registry import BY_NAME, Metric
 from harness.report.marks import marked
+from harness.report.seeds import is_over_seeds
 
 ENDS = ("_ci_low", "_ci_high")
 
@@ -44,12 +45,14 @@ def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Col
     for metric in metrics:
         if _is_end(metric, names):
             continue
-        cells = printed(runs, metric)
+        cells = means_printed(runs, metric) if is_over_seeds(runs) else printed(runs, metric)
         if len(runs) > 1 and cells[0] and set(cells) == {cells[0]} and f"{metric.name}{ENDS[0]}" not in names:
             shared.append(f"{metric.phrase} {cells[0]}{f' {metric.unit}' if metric.unit else ''}")
             continue
         bold = [bool(best) for best in marked(runs, metric)]
-        shown.append(Column(metric.axis, cells, not is_text(runs, metric), bold))
+        shown.append(
+            Column(metric.axis, cells, not is_text(runs, metric) and not any("±" in cell for cell in cells), bold)
+        )
         if f"{metric.name}{ENDS[0]}" in names:
             shown.append(_interval(runs, metric))
     return shown, f"All runs: {', '.join(shared)}." if shared else ""
@@ -70,6 +73,27 @@ def printed(runs: pd.DataFrame, metric: Metric) -> list[str]:
     """A column as printed."""
     values = (value.item() if hasattr(value, "item") else value for value in runs[metric.name])
     return [format_value(value, metric) for value in values]
+
+
+def means_printed(runs: pd.DataFrame, metric: Metric) -> list[str]:
+    """A column of means over seeds as printed: with half of the 95 % interval, where they have one."""
+    ends = [f"{metric.name}{end}" for end in ENDS]
+    if not set(ends) <= set(runs):
+        return printed(runs, metric)
+    halves = (runs[ends[1]].astype(float) - runs[ends[0]].astype(float)) / 2
+    halves = halves.where(runs["seeds"] > 1)
+    return [
+        with_half_width(value, half, metric) if math.isfinite(half) and half > 0 else text
+        for value, half, text in zip(runs[metric.name], halves, printed(runs, metric), strict=True)
+    ]
+
+
+def with_half_width(value: float, half_width: float, metric: Metric) -> str:
+    """A value and half of its interval in the printed unit, to two digits of the latter."""
+    value, half_width = value * metric.scale, half_width * metric.scale
+    digits = 1 - math.floor(math.log10(half_width))
+    rounded = [round(each, digits) for each in (value, half_width)]
+    return " ± ".join(f"{each:.{max(0, digits)}f}" for each in rounded)
 
 
 def is_text(runs: pd.DataFrame, metric: Metric) -> bool:

@@ -23,8 +23,9 @@ from harness.report.collect import Collected
 from harness.report.files import RunFiles
 from harness.report.kinds import KINDS
 from harness.report.look import log_axis, shows_energy
+from harness.report.seeds import BY, is_over_seeds, run_ids_of
 from harness.report.spec import FigureSpec
-from harness.report.wording import energy_label, energy_sentence, protocol_sentence
+from harness.report.wording import energy_label, energy_sentence, protocol_sentence, seeds_phrase
 
 # Full text width, or a column where the venue has two, in inches.
 VENUES = {"neurips": 5.5, "iclr": 5.5, "icml": 6.75, "icml-column": 3.25, "acl": 6.3, "acl-column": 3.03,
@@ -83,7 +84,7 @@ def remove_others(folder: Path, drawn: Sequence[Drawn]) -> None:
 
 def _panels(spec: FigureSpec, collected: Collected) -> Iterator[tuple[str, pd.DataFrame]]:
     """The runs of each figure that a spec stands for."""
-    chosen = collected.ok
+    chosen = collected.means if _of_means(spec) else collected.ok
     for column, value in spec.where.items():
         chosen = chosen[chosen[column].isin(value if isinstance(value, list) else [value])]
     chosen = chosen[KINDS[spec.kind].shown(spec, chosen, collected.files)] if len(chosen) else chosen
@@ -92,6 +93,12 @@ def _panels(spec: FigureSpec, collected: Collected) -> Iterator[tuple[str, pd.Da
         return
     for value, group in chosen.groupby(spec.each):
         yield f"{spec.name}_{value!s}".replace("/", "-"), group
+
+
+def _of_means(spec: FigureSpec) -> bool:
+    """Whether cells with several seeds are one point; not where the seed is what is shown."""
+    columns = {*spec.series, *spec.where, *spec.label, spec.each, spec.x, spec.y}
+    return KINDS[spec.kind].of_means and spec.seeds == "mean" and "seed" not in columns
 
 
 def draw(spec: FigureSpec, runs: pd.DataFrame, note: str = "", files: RunFiles | None = None) -> Figure:
@@ -184,24 +191,34 @@ def settings(rc: dict[str, Any]) -> AbstractContextManager[None]:
 def caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     """What the figure shows, how energy was obtained, and what the error bars are."""
     columns = (spec.x, spec.y, spec.value or "")
-    errors = [error for error in (spec.x_error, spec.y_error) if error]
-    methods = {method for error in errors for method in runs[f"{error}_by"].fillna("Student's t")}
-    bars = " ".join(
-        [ERROR_BARS.format(" or ".join(sorted(methods)))] * bool(errors) + [BOOTSTRAP_BARS] * spec.y_interval
-    )
     texts = sorted({text for text in runs["data"] if isinstance(text, str)})
     energy = energy_sentence(runs) if _of_energy(spec) else ""
     repeats = "score_repeats" if any(column.startswith("score_") for column in columns) else "repeats"
-    markers = KINDS[spec.kind].hollow and energy and "modelled" in set(runs["energy_method"])
+    markers = KINDS[spec.kind].points and energy and "modelled" in set(runs["energy_method"])
     sentences = [
         KINDS[spec.kind].caption(spec, runs, files),
         f"Text: {', '.join(texts)}." if texts else "",
         energy,
         "Hollow markers: modelled." if markers else "",
         protocol_sentence(runs, repeats),
-        bars,
+        *_bars_sentences(spec, runs),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _bars_sentences(spec: FigureSpec, runs: pd.DataFrame) -> Iterator[str]:
+    """What the error bars are: of means over seeds, and of single runs."""
+    single = runs
+    if is_over_seeds(runs):
+        bars = f"; their error bars: 95 %, {BY}" if KINDS[spec.kind].points else ""
+        yield f"Means over {seeds_phrase(runs)}{bars}."
+        single = runs[runs["seeds"] == 1]
+    errors = [error for error in (spec.x_error, spec.y_error) if error]
+    methods = {method for error in errors for method in single[f"{error}_by"].fillna("Student's t")}
+    if methods:
+        yield ERROR_BARS.format(" or ".join(sorted(methods)))
+    if spec.y_interval and len(single):
+        yield BOOTSTRAP_BARS
 
 
 def _of_energy(spec: FigureSpec) -> bool:
@@ -224,7 +241,7 @@ def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collecte
             write_note(figure, note)
             with atomic_path(path.with_suffix(suffix)) as temporary:
                 figure.savefig(temporary, format=suffix[1:], metadata=metadata)
-    drawn = Drawn(path, text, sorted(runs["run_id"]))
+    drawn = Drawn(path, text, run_ids_of(runs))
     with atomic_path(path.with_suffix(".json")) as temporary:
         sidecar = {"caption": drawn.caption, "run_ids": drawn.run_ids}
         temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")

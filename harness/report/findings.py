@@ -8,9 +8,12 @@ from itertools import islice
 import pandas as pd
 
 from harness.metrics.registry import BY_NAME, METRICS, Metric
+from harness.report.collect import Collected
 from harness.report.columns import format_value, in_words
 from harness.report.derive import COMPARABLE
 from harness.report.marks import SAME_QUESTION, marked
+from harness.report.seeds import is_over_seeds
+from harness.report.wording import seeds_phrase
 from harness.stats.break_even import break_even
 from harness.stats.intervals import Interval
 
@@ -41,16 +44,16 @@ MOST = 20
 AXES = ("model", "precision", "batch_size", "compression", "backend", "distillation_weight", "token_budget", "seed")
 
 
-def findings(runs: pd.DataFrame, margin: float = MARGIN) -> list[str]:
-    """Sentences on totals, the cheapest and the best runs of each question, and what pays after how much work.
+def findings(collected: Collected, margin: float = MARGIN) -> list[str]:
+    """Sentences on totals, the cheapest and the best cells of each question, and what pays after how much work.
 
     Args:
-        runs: All runs.
+        collected: All runs. Cells that were run with several seeds are held against each other by their means.
         margin: Nats a token by which a run may be worse than the same model in fp32 and still count as good.
     """
-    ok = runs[runs["status"] == "ok"]
-    parts = (_best(ok), _non_inferior(ok, margin), _break_evens(ok), _students(ok))
-    return [totals(runs), *(sentence for part in parts for sentence in _some(part))]
+    ok, means = collected.ok, collected.means
+    parts = (_best(means), _non_inferior(means, margin), _break_evens(means), _students(ok))
+    return [totals(collected.runs), *(sentence for part in parts for sentence in _some(part))]
 
 
 def _some(sentences: Iterator[str]) -> list[str]:
@@ -109,7 +112,8 @@ def _questions(ok: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         telling = [name for name in COMPARABLE[2:] if others[name].nunique(dropna=False) > 1]
         told = [in_words(BY_NAME[name], group[name].iloc[0])[:24] for name in telling]
         data = key[1] if isinstance(key[1], str) else "unknown data"
-        yield f"{key[0]} ({', '.join([str(data), *told])})", group
+        seeds = [f"means over {seeds_phrase(group)}"] * is_over_seeds(group)
+        yield f"{key[0]} ({', '.join([str(data), *told, *seeds])})", group
 
 
 def _range(runs: pd.DataFrame, energy: Metric) -> str:

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from harness.metrics.registry import BY_NAME, Metric
 from harness.report.columns import in_words, short
+from harness.report.seeds import is_over_seeds
 from harness.report.spec import FigureSpec
 
 # Paul Tol's bright scheme: told apart by colour-blind readers; markers and dashes repeat what colour says.
@@ -83,20 +84,33 @@ def shows_energy(spec: FigureSpec) -> bool:
     return any("energy" in each or "joules" in each for each in columns)
 
 
-def bars(runs: pd.DataFrame, metric: Metric, error: str | None) -> Any:
-    """Half-widths of error bars, in the printed unit; NaN, and no bar, where a run has none."""
-    return None if error is None else runs[metric.name] * metric.scale * runs[error].astype(float)
-
-
 def interval(runs: pd.DataFrame, metric: Metric) -> Any:
     """Distances (2, N) to the ends of the metric's interval; NaN, and no bar, where it has none."""
-    low, high = (runs[f"{metric.name}_ci_{end}"].astype(float) for end in ("low", "high"))
+    low, high = (_column(runs, f"{metric.name}_ci_{end}") for end in ("low", "high"))
     return [distance * metric.scale for distance in (runs[metric.name] - low, high - runs[metric.name])]
 
 
+def x_bars(spec: FigureSpec, runs: pd.DataFrame, metric: Metric) -> Any:
+    """Bars of x as distances (2, N), by its relative half-width or, of means over seeds, its interval; None without."""
+    return _bars(runs, metric, spec.x_error, False)
+
+
 def y_bars(spec: FigureSpec, runs: pd.DataFrame, metric: Metric) -> Any:
-    """Bars of y, by its interval or its relative half-width, as the spec says."""
-    return interval(runs, metric) if spec.y_interval else bars(runs, metric, spec.y_error)
+    """Bars of y, by its interval or its relative half-width, as the spec says; of means over seeds, by its interval."""
+    return _bars(runs, metric, spec.y_error, spec.y_interval)
+
+
+def _bars(runs: pd.DataFrame, metric: Metric, error: str | None, by_interval: bool) -> Any:
+    widths = _column(runs, error or "") * runs[metric.name].astype(float) * metric.scale
+    own = interval(runs, metric) if by_interval else [widths, widths]
+    if not is_over_seeds(runs):
+        return own if error or by_interval else None
+    return [mean.where(runs["seeds"] > 1, side) for mean, side in zip(interval(runs, metric), own, strict=True)]
+
+
+def _column(runs: pd.DataFrame, name: str) -> pd.Series:
+    """A column of numbers; missing ones where there is none."""
+    return runs[name].astype(float) if name in runs else pd.Series(math.nan, index=runs.index)
 
 
 def write_labels(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, x: Metric, y: Metric, colour: str) -> None:

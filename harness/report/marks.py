@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.metrics.registry import BY_NAME, Metric
+from harness.metrics.registry import Metric
 from harness.report.derive import COMPARABLE, SAME_DOCUMENTS
 from harness.stats.comparison import LEVEL, not_distinguishable_from_best
 
@@ -25,7 +25,7 @@ def marked(runs: pd.DataFrame, metric: Metric) -> pd.Series:
     if metric.name in LIKELIHOODS:
         best = (runs["p_best_likelihood"].astype(float) >= LEVEL) & runs[metric.name].notna()
         return best & one_tokenizer(runs) if metric.name in PER_TOKEN else best
-    if metric.better == "" or not has_error(metric):
+    if metric.better == "" or not has_error(runs, metric):
         return mask
     known = runs[(runs["status"] == "ok") & runs[metric.name].notna()]
     energy = "joules" in metric.name or "energy" in metric.name
@@ -43,9 +43,9 @@ def one_tokenizer(runs: pd.DataFrame) -> pd.Series:
     return tokenizers <= 1
 
 
-def has_error(metric: Metric) -> bool:
-    """Whether the registry has an interval of a column."""
-    return bool(metric.error) or f"{metric.name}_ci_low" in BY_NAME
+def has_error(runs: pd.DataFrame, metric: Metric) -> bool:
+    """Whether there is an interval of a column."""
+    return bool(metric.error) or f"{metric.name}_ci_low" in runs
 
 
 def half_widths(runs: pd.DataFrame, metric: Metric) -> list[float | None]:

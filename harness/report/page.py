@@ -22,6 +22,7 @@ from harness.report.figures import Drawn
 from harness.report.findings import AXES, MARGIN, findings, glossary
 from harness.report.marks import marked
 from harness.report.run_details import details
+from harness.report.tables import tables_of_means
 from harness.report.warnings import warnings
 from harness.report.wording import energy_sentence, protocol_sentence
 
@@ -92,10 +93,11 @@ def write_page(
         name=name,
         story=story,
         version=__version__,
-        findings=findings(collected.runs, margin),
+        findings=findings(collected, margin),
         warnings=warnings(collected),
         energy=energy_sentence(ok) if len(ok) else "",
         protocol=protocol_sentence(ok),
+        means=tables_of_means(collected),
         site=site,
         figures=[(each.path.stem, inline_svg(each.path.with_suffix(".svg")), each) for each in drawn],
         glossary=shown,

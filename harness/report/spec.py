@@ -34,6 +34,7 @@ class FigureSpec:
         width_in, height_in: In inches; by the venue, and by the width.
         x_scale, y_scale: `log` or `linear` instead of the kind's own.
         legend: `right`, `above` or `none`; by the width if it is not given.
+        seeds: `mean`: cells with several seeds are one point with its interval; `each`: every run is a point.
         rc: Settings of matplotlib for this figure, by name.
     """
 
@@ -59,6 +60,7 @@ class FigureSpec:
     x_scale: str | None = None
     y_scale: str | None = None
     legend: str | None = None
+    seeds: str = "mean"
     rc: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,6 +71,7 @@ CHOICES = {
     "x_scale": ("log", "linear"),
     "y_scale": ("log", "linear"),
     "legend": ("right", "above", "none"),
+    "seeds": ("mean", "each"),
     "parts": ("phases", "components"),
     "fit": ("power", "saturating"),
 }

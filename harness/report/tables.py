@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from harness.errors import UserError, did_you_mean
 from harness.metrics.registry import BY_NAME, METRICS, Metric
 from harness.report.collect import Collected
 from harness.report.columns import ENDS, Column, columns_for
+from harness.report.seeds import AVERAGED, is_over_seeds
 from harness.report.wording import energy_sentence, protocol_sentence
 
 # Axes of every table, and the figures of a table in LaTeX, the most wanted first.
@@ -32,6 +33,11 @@ TELLING = (
     *("tokenizer", "protocol"),
 )
 INTERVALS = "Intervals of quality: 95 % bootstrap over the documents of the text, or the windows of a single one."
+MEANS = (
+    "Means over seeds ± half of the 95 % interval (Student's t over seeds); of perplexities geometric, of rates "
+    "harmonic. What has no ± is the same for all seeds, or has one seed."
+)
+SUFFIXES = (".csv", ".parquet", ".md", ".tex")
 PREAMBLE = (
     r"% Needs \usepackage{booktabs,graphicx,siunitx,etoolbox} \robustify\bfseries \sisetup{detect-weight,mode=text}"
 )
@@ -53,17 +59,56 @@ def write_tables(collected: Collected, folder: Path, chosen: Sequence[Metric] = 
     for name, metrics in tables.items():
         keys = [metric.name for metric in metrics]
         written += _write_data(runs[list(dict.fromkeys(["run_id", "status", *keys]))], folder / name)
-        columns, caption = _printed(metrics, collected)
-        written.append(_write(folder / f"{name}.md", markdown_table(columns, caption)))
-        columns, caption = _printed(metrics if name == "chosen" else for_paper(metrics, runs), collected)
-        written.append(_write(folder / f"{name}.tex", latex_table(columns, caption, label=f"tab:{name}")))
+        written += _write_printed(metrics, name == "chosen", collected.runs, collected, folder / name)
+    return written + _write_means(collected, tables, folder)
+
+
+def _write_means(collected: Collected, tables: Mapping[str, Sequence[Metric]], folder: Path) -> list[Path]:
+    """The same tables of means over seeds, where cells have several; earlier ones are removed where none has."""
+    means = collected.means
+    written: list[Path] = []
+    for name, of_runs in tables.items():
+        stem = folder / f"{name}_over_seeds"
+        if not is_over_seeds(means):
+            for suffix in SUFFIXES:
+                stem.with_suffix(suffix).unlink(missing_ok=True)
+            continue
+        metrics = of_means(of_runs)
+        ends = [f"{metric.name}{end}" for metric in metrics for end in ENDS]
+        keys = ["run_ids", *(metric.name for metric in metrics), *(end for end in ends if end in means)]
+        written += _write_data(means[keys].assign(run_ids=means["run_ids"].str.join(" ")), stem)
+        written += _write_printed(metrics, name == "chosen", means, collected, stem)
     return written
 
 
-def _printed(metrics: Sequence[Metric], collected: Collected) -> tuple[list[Column], str]:
+def tables_of_means(collected: Collected) -> list[tuple[str, list[Column], str]]:
+    """Name, columns and caption of the tables of means over seeds; none where no cell has several."""
+    means = collected.means
+    names = ("quality", "energy") if is_over_seeds(means) else ()
+    return [(name, *_printed(of_means(columns_of(name, collected.runs)), means, collected)) for name in names]
+
+
+def of_means(metrics: Sequence[Metric]) -> list[Metric]:
+    """A table's columns for means over seeds: with the number of seeds, and without what a run alone has."""
+    own = [metric for metric in metrics if metric in AVERAGED and metric.name != "repeats"]
+    return [BY_NAME["seeds"], *own]
+
+
+def _write_printed(
+    metrics: Sequence[Metric], chosen: bool, runs: pd.DataFrame, collected: Collected, stem: Path
+) -> list[Path]:
+    """A table as Markdown and LaTeX, which has as many columns as a page holds unless they were chosen."""
+    columns, caption = _printed(metrics, runs, collected)
+    written = [_write(stem.with_suffix(".md"), markdown_table(columns, caption))]
+    columns, caption = _printed(metrics if chosen else for_paper(metrics, runs), runs, collected)
+    return [*written, _write(stem.with_suffix(".tex"), latex_table(columns, caption, label=f"tab:{stem.name}"))]
+
+
+def _printed(metrics: Sequence[Metric], runs: pd.DataFrame, collected: Collected) -> tuple[list[Column], str]:
     """Columns and caption of a table."""
-    columns, shared = columns_for(_sorted(collected.runs), metrics)
-    return columns, _caption(metrics, columns, collected, shared)
+    ordered = _sorted(runs)
+    columns, shared = columns_for(ordered, metrics)
+    return columns, _caption(metrics, columns, ordered, len(collected.runs) - len(collected.ok), shared)
 
 
 def for_paper(metrics: Sequence[Metric], runs: pd.DataFrame) -> list[Metric]:
@@ -73,7 +118,7 @@ def for_paper(metrics: Sequence[Metric], runs: pd.DataFrame) -> list[Metric]:
     axes = [name for name in (*AXES, *TELLING) if name in known and ok[name].nunique(dropna=False) > 1]
     figures = [name for name in PAPER if name in known][: max(2, WIDEST - len(axes))]
     ends = [f"{name}{end}" for name in figures for end in ENDS]
-    kept = {*axes, *figures, *ends}
+    kept = {"seeds", *axes, *figures, *ends}
     return [metric for metric in metrics if metric.name in kept]
 
 
@@ -153,7 +198,7 @@ def _heading(text: str) -> str:
 
 def _latex(column: Column, text: str, bold: bool) -> str:
     if not column.numeric:
-        return escape_latex(text)
+        return rf"\textbf{{{escape_latex(text)}}}" if bold else escape_latex(text)
     # A missing number is an empty group, which siunitx does not read as one.
     return (r"\bfseries " if bold else "") + text if text else "{}"
 
@@ -181,13 +226,12 @@ def _sorted(runs: pd.DataFrame) -> pd.DataFrame:
     return shown.sort_values(["task", "num_parameters", "model", "precision", "batch_size"], kind="stable")
 
 
-def _caption(metrics: Sequence[Metric], columns: Sequence[Column], collected: Collected, shared: str) -> str:
-    ok = collected.ok
-    missing = len(collected.runs) - len(ok)
+def _caption(metrics: Sequence[Metric], columns: Sequence[Column], ok: pd.DataFrame, missing: int, shared: str) -> str:
     energy = any("joules" in metric.name or "energy" in metric.name for metric in metrics)
     quality = any(metric.name.endswith("_ci_low") and "joules" not in metric.name for metric in metrics)
     sentences = [
         protocol_sentence(ok),
+        MEANS if is_over_seeds(ok) else "",
         shared,
         INTERVALS if quality and not energy else "",
         energy_sentence(ok) if energy else "",

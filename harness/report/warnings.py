@@ -46,6 +46,7 @@ def warnings(collected: Collected) -> list[str]:
         *(f"{folder} is left out: {reason}" for folder, reason in collected.left_out.items()),
         *_environments(collected),
         *_methods(collected.ok),
+        *_seeds(collected.runs),
         *_flags(collected.ok),
         *_instabilities(collected),
     ]
@@ -69,6 +70,19 @@ def _methods(ok: pd.DataFrame) -> Iterator[str]:
     methods = sorted(set(ok["energy_method"].dropna()))
     if "modelled" in methods and len(methods) > 1:
         yield f"Energies are {', '.join(methods)}: modelled and measured figures must not be ranked together."
+
+
+def _seeds(runs: pd.DataFrame) -> Iterator[str]:
+    """Cells of which only some seeds have a result: their means are of those that went well."""
+    known = runs[runs["replicate_fingerprint"].notna()]
+    for _, group in known.groupby(["study", "replicate_fingerprint"]):
+        ok = group["status"] == "ok"
+        if group["seed"].nunique() > 1 and ok.any() and not ok.all():
+            lost = ", ".join(f"{run['run_id']} ({run['status']})" for _, run in group[~ok].iterrows())
+            yield (
+                f"Not all seeds of a cell have a result: without {lost}. Means are over the others, which may be the "
+                "better ones."
+            )
 
 
 def _flags(ok: pd.DataFrame) -> Iterator[str]:

@@ -84,5 +84,12 @@ def _seeds(runs: pd.DataFrame) -> str:
     return ", one seed" if runs["seed"].nunique() == 1 else ""
 
 
+def seeds_phrase(runs: pd.DataFrame) -> str:
+    """How many seeds the means of some rows are over."""
+    counts = runs["seeds"][runs["seeds"] > 1].astype(int)
+    low, high = counts.min(), counts.max()
+    return f"{low} seeds" if low == high else f"{low} to {high} seeds"
+
+
 def _join(values: Iterable[Any]) -> str:
     return ", ".join(sorted({str(value) for value in values if isinstance(value, str)}))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.record.record import record_folders, record_in
-from harness.stats.comparison import compare_means, holm, paired_p
+from harness.stats.comparison import compare_means, holm, ratio_p
 from harness.stats.intervals import Interval
 
 LEVEL = 0.05
@@ -165,7 +165,7 @@ def _paired(first: Path, second: Path) -> Paired | None:
     if len(a) != len(b) or (a["tokens"] != b["tokens"]).any():
         return None
     difference = b["nats"] - a["nats"]
-    return Paired(float(a["nats"].sum()), float(difference.sum()), paired_p(list(difference)))
+    return Paired(float(a["nats"].sum()), float(difference.sum()), ratio_p(list(difference), list(b["tokens"])))
 
 
 def _quality(cell: str, before: Mapping[str, Any], after: Mapping[str, Any], paired: Paired | None) -> list[Finding]:

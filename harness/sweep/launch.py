@@ -32,10 +32,11 @@ from harness.errors import UserError, first_line
 from harness.record.environment import VARIABLES
 from harness.record.record import Record, read_record, record_from
 from harness.runner.folders import run_folder
+from harness.sweep.answers import Busy, identity_of
 from harness.sweep.cells import Found
 from harness.sweep.claim import lock_file, wait_until_free
 from harness.sweep.loop import Watcher
-from harness.sweep.worker import Busy, identity_of, lost_elsewhere
+from harness.sweep.lost import lost_elsewhere
 
 # Seconds for a shared file system to show what another machine has written.
 PATIENCE_S = 10.0

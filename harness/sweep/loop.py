@@ -12,9 +12,11 @@ from harness.record.environment import comparable, current_environment
 from harness.record.record import Record, record_from
 from harness.runner.folders import run_folder
 from harness.runner.progress import Report
+from harness.sweep.answers import Answer, Busy, Finished, Yielded, identity_of
 from harness.sweep.cells import Found, find
-from harness.sweep.claim import claimed, clear, wait_until_free
-from harness.sweep.worker import Answer, Busy, Finished, Worker, Yielded, identity_of
+from harness.sweep.child import run_claimed
+from harness.sweep.claim import wait_until_free
+from harness.sweep.worker import Worker
 
 
 class Watcher(Protocol):
@@ -83,20 +85,9 @@ def _run_in_turn(worker: Worker, found: Sequence[Found], command: str, watcher: 
 
 def _run(worker: Worker, found: Found, command: str, watcher: Watcher) -> Answer:
     if found.cell.config.isolation == "inline":
-        return run_inline(found.cell, command, watcher)
+        # In this process, where a debugger can follow it.
+        return run_claimed(found.cell, command, watcher.report, identity_of(found.record), crashes=False)
     return worker.run(found.cell, command, watcher.report, identity_of(found.record))
-
-
-def run_inline(cell: Cell, command: str, watcher: Watcher) -> Record | Busy:
-    """Run a cell in this process, where a debugger can follow it."""
-    from harness.runner.run import execute
-
-    folder = run_folder(cell.config)
-    with claimed(folder) as free:
-        if not free:
-            return Busy()
-        clear(folder)
-        return execute(cell, command, watcher.report, keep_bad_input=True)
 
 
 def _finish(cell: Cell, answer: Record | Finished, watcher: Watcher) -> Record:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.metrics.registry import BY_NAME
-from harness.report.collect import collect
+from harness.report.collect import collect, with_runs
 from harness.report.columns import columns_for
 from harness.report.findings import findings, totals
 from harness.report.marks import marked
@@ -18,8 +18,12 @@ from harness.report.wording import energy_sentence
 from tests.report.studies import GRID, record, write_study
 
 
+def collected_of(tmp_path, *records, **frames):
+    return collect(write_study(tmp_path / "results", *records, **frames))
+
+
 def runs_of(tmp_path, *records, **frames):
-    return collect(write_study(tmp_path / "results", *records, **frames)).runs
+    return collected_of(tmp_path, *records, **frames).runs
 
 
 def with_run_energy(entry, joules):
@@ -62,7 +66,7 @@ def three(tmp_path):
 
 
 def test_the_cheapest_the_best_and_the_cheapest_that_is_as_good(three):
-    assert findings(three.runs)[1] == (
+    assert findings(three)[1] == (
         "score (chitchat): the cheapest is worse (energy to score text 2.500 mJ/byte, bits per byte 2.200 [1.700 to "
         "2.700]). The best is best (bits per byte 2 [1.500 to 2.500]); the cheapest that cannot be told from it is equal "
         "(bits per byte 2.010 [1.510 to 2.510]), at 3 times the energy of the cheapest."
@@ -97,7 +101,7 @@ def compiled(cost, compile_j, **cell):
 
 def test_a_break_even_by_hand(tmp_path):
     """100 J for 0.02 - 0.01 J a token less: 10,000 tokens."""
-    found = findings(runs_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 100.0)))
+    found = findings(collected_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 100.0)))
     [sentence] = [each for each in found if "beforehand" in each]
     assert sentence.startswith(
         "score (chitchat): compile against eager: its 100 J beforehand, measured once: pays after 10,000 tokens"
@@ -105,7 +109,7 @@ def test_a_break_even_by_hand(tmp_path):
 
 
 def test_what_saves_nothing_never_pays(tmp_path):
-    found = findings(runs_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.03, 100.0)))
+    found = findings(collected_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.03, 100.0)))
     assert any("never pays" in each for each in found)
 
 
@@ -115,7 +119,7 @@ def test_a_student_pays_against_its_teacher(tmp_path):
     for entry in entries:
         entry["summary"]["training"] = {"total_energy_j": 50.0}
     entries[1]["model"]["teacher"] = entries[0]["run_id"]
-    found = findings(runs_of(tmp_path, *entries))
+    found = findings(collected_of(tmp_path, *entries))
     assert any("student instead of its teacher teacher" in each and "after 5,000 scored" in each for each in found)
 
 
@@ -217,7 +221,7 @@ def test_json_of_details_holds_what_runs_share_once(tmp_path):
 
 
 def test_what_costs_less_than_ten_tokens_is_not_told(tmp_path):
-    found = findings(runs_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 0.1)))
+    found = findings(collected_of(tmp_path, record(cost=0.02, backend="eager"), compiled(0.01, 0.1)))
     assert not [each for each in found if "beforehand" in each]
 
 
@@ -225,7 +229,7 @@ def test_too_few_runs_with_both_are_ranked_by_energy_alone(tmp_path):
     """Quality of one run only, and energies of two."""
     entries = [record(batch=1, cost=0.02), record(batch=8, cost=0.01)]
     entries[0]["quality"] = {}
-    [sentence] = findings(runs_of(tmp_path, *entries))[1:]
+    [sentence] = findings(collected_of(tmp_path, *entries))[1:]
     assert sentence.endswith("the dearest 1 sequences, at 2 times its energy.")
 
 
@@ -233,7 +237,7 @@ def test_groups_are_told_apart_by_what_differs(tmp_path):
     machines = [record(batch=b, cost=b / 100, device_name=name) for name in ("CPU X", "CPU Y") for b in (1, 8)]
     for number, entry in enumerate(machines):
         entry["run_id"] += f"-{number}"
-    found = findings(runs_of(tmp_path, *machines))
+    found = findings(collected_of(tmp_path, *machines))
     assert [each.split(":")[0] for each in found[1:]] == ["score (chitchat, CPU X)", "score (chitchat, CPU Y)"]
 
 
@@ -303,12 +307,13 @@ def test_no_ratio_where_the_cheapest_has_no_interval(tmp_path):
 
 def test_what_is_shown_not_to_be_worse_by_the_margin(tmp_path):
     """Upper ends of 0.004 and 0.02 nats: of a margin of 0.01, one is below."""
-    runs = runs_of(tmp_path, *(record(precision=p, cost=0.01) for p in ("fp32", "bf16", "int4")))
+    collected = collected_of(tmp_path, *(record(precision=p, cost=0.01) for p in ("fp32", "bf16", "int4")))
     ends = {"fp32": (0.0, 0.0), "bf16": (0.001, 0.004), "int4": (0.015, 0.02)}
+    runs = collected.runs
     runs = runs.assign(
         cross_entropy_difference=[ends[p][0] for p in runs["precision"]],
         cross_entropy_difference_ci_high=[ends[p][1] for p in runs["precision"]],
     )
     told = "shown to be less than {} nats a token worse than fp32 (non-inferior, 95 %): {}, of 2."
     for margin, names in ((0.01, "bf16"), (0.1, "bf16; int4"), (0.001, "none")):
-        assert f"score (chitchat): {told.format(margin, names)}" in findings(runs, margin)
+        assert f"score (chitchat): {told.format(margin, names)}" in findings(with_runs(collected, runs), margin)

@@ -15,8 +15,9 @@ import harness.runner.run as runner
 from harness.config.compose import compose_cell, compose_grid
 from harness.runner.folders import run_folder
 from harness.sweep import worker
+from harness.sweep.answers import Busy
 from harness.sweep.claim import claimed
-from harness.sweep.worker import Busy, Worker, describe_exit
+from harness.sweep.worker import Worker, describe_exit
 
 
 class _WithPreload:

@@ -53,4 +53,4 @@ def _name_axes(axes: Axes, spec: FigureSpec) -> None:
     axes.set_ylabel(f"Validation: {BY_NAME[spec.y].axis}")
 
 
-CURVES = Kind(_draw, _shown, one_run, _caption, name_axes=_name_axes)
+CURVES = Kind(_draw, _shown, one_run, _caption, name_axes=_name_axes, of_means=False)

@@ -69,4 +69,4 @@ def _name_axes(axes: Axes, spec: FigureSpec) -> None:
     axes.set_ylabel("Share of values (%)")
 
 
-DISTRIBUTION = Kind(_draw, _shown, one_run, _caption, columns=(), name_axes=_name_axes)
+DISTRIBUTION = Kind(_draw, _shown, one_run, _caption, columns=(), name_axes=_name_axes, of_means=False)

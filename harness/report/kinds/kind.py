@@ -57,7 +57,8 @@ class Kind:
         name_axes: Labels of the axes.
         interval_of_x: Whether x is shown with its interval, which it must then have.
         of_energy: Whether it shows energy, whatever its columns.
-        hollow: Whether hollow markers tell modelled energy.
+        points: Whether it shows points with error bars, hollow where energy is modelled.
+        of_means: Whether a cell with several seeds can be one point, their mean.
     """
 
     draw: Callable[[Axes, FigureSpec, pd.DataFrame, RunFiles], None]
@@ -68,4 +69,5 @@ class Kind:
     name_axes: Callable[[Axes, FigureSpec], None] = axes_by_registry
     interval_of_x: bool = False
     of_energy: bool = False
-    hollow: bool = False
+    points: bool = False
+    of_means: bool = True

@@ -28,4 +28,4 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
     axes.set_ylim(bottom=0)
 
 
-LINES = Kind(_draw, enough=two_places, hollow=True)
+LINES = Kind(_draw, enough=two_places, points=True)

@@ -13,8 +13,9 @@ from harness.metrics.registry import BY_NAME, Metric
 from harness.report.columns import in_words
 from harness.report.files import RunFiles
 from harness.report.kinds.kind import Kind, two_points, y_against_x
-from harness.report.look import alike, bars, log_axis, plain, series, write_labels, y_bars
+from harness.report.look import alike, log_axis, plain, series, write_labels, x_bars, y_bars
 from harness.report.marks import PER_TOKEN
+from harness.report.seeds import is_over_seeds
 from harness.report.spec import FigureSpec
 from harness.stats.pareto import front_probability, pareto_front
 
@@ -33,7 +34,7 @@ def _draw(axes: Axes, spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> 
         axes.errorbar(
             group[x.name] * x.scale,
             group[y.name] * y.scale,
-            xerr=bars(group, x, spec.x_error),
+            xerr=x_bars(spec, group, x),
             yerr=y_bars(spec, group, y),
             label=label,
             zorder=3,
@@ -79,10 +80,11 @@ def probabilities(spec: FigureSpec, runs: pd.DataFrame) -> dict[str, float]:
 
     Means are drawn from normal distributions with the standard errors that the bars show.
     """
-    if len(runs) > MANY or front_of(spec, runs).empty or not (spec.x_error or spec.y_error or spec.y_interval):
+    errors = spec.x_error or spec.y_error or spec.y_interval or is_over_seeds(runs)
+    if len(runs) > MANY or front_of(spec, runs).empty or not errors:
         return {}
     signs, x, y = _signs(spec), BY_NAME[spec.x], BY_NAME[spec.y]
-    wide = _half_widths(bars(runs, x, spec.x_error), x, runs)
+    wide = _half_widths(x_bars(spec, runs, x), x, runs)
     high = _half_widths(y_bars(spec, runs, y), y, runs)
     if any(math.isnan(width) for width in (*wide, *high)):
         return {}
@@ -134,4 +136,4 @@ def _caption(spec: FigureSpec, runs: pd.DataFrame, files: RunFiles) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-PARETO = Kind(_draw, enough=_enough, caption=_caption, hollow=True)
+PARETO = Kind(_draw, enough=_enough, caption=_caption, points=True)

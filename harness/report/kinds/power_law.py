@@ -67,4 +67,4 @@ def _words(spec: FigureSpec, law: PowerLaw | Saturating) -> str:
     return text
 
 
-POWER_LAW = Kind(_draw, caption=_caption, hollow=True)
+POWER_LAW = Kind(_draw, caption=_caption, points=True)

@@ -96,4 +96,4 @@ def _name_axes(axes: Axes, spec: FigureSpec) -> None:
     axes.set_ylabel("Achieved (GFLOP/s)")
 
 
-ROOFLINE = Kind(_draw, _shown, one_run, _caption, columns=(), name_axes=_name_axes)
+ROOFLINE = Kind(_draw, _shown, one_run, _caption, columns=(), name_axes=_name_axes, of_means=False)

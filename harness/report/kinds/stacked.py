@@ -100,4 +100,4 @@ def _name_axes(axes: Axes, spec: FigureSpec) -> None:
     axes.set_xlabel("Energy (J)")
 
 
-STACKED = Kind(_draw, _shown, _enough, _caption, columns=(), name_axes=_name_axes, of_energy=True)
+STACKED = Kind(_draw, _shown, _enough, _caption, columns=(), name_axes=_name_axes, of_energy=True, of_means=False)

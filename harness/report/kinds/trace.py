@@ -88,4 +88,4 @@ def _name_axes(axes: Axes, spec: FigureSpec) -> None:
     axes.set_ylabel("Power (W)")
 
 
-TRACE = Kind(_draw, _shown, _enough, _caption, columns=(), name_axes=_name_axes, of_energy=True)
+TRACE = Kind(_draw, _shown, _enough, _caption, columns=(), name_axes=_name_axes, of_energy=True, of_means=False)
