@@ -140,7 +140,15 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as one row; what it lacks is None."""
     main = record.get("summary", {}).get("main_phase", "")
     found = {metric.name: _dig(record, metric.path.replace("{main}", main)) for metric in METRICS if metric.path}
-    return {**found, **_of_earlier_versions(record, found)}
+    return {**found, **_of_short_trainings(record, found), **_of_earlier_versions(record, found)}
+
+
+def _of_short_trainings(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """How energy was obtained where the main phase was too short for a repeat: as that of the whole run."""
+    if found["repeats"] != 0 or found["run_energy_j"] is None:
+        return {}
+    read = {source["component"] for source in record["energy_sources"] if source["method"] != "unavailable"}
+    return {"energy_method": found["run_energy_method"], "energy_components": "+".join(sorted(read))}
 
 
 def _of_earlier_versions(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,11 @@ class Column:
     numeric: bool
     bold: list[bool]
 
+    @property
+    def of_numbers(self) -> bool:
+        """Whether cells are numbers, alone or with half of their interval."""
+        return self.numeric or any("±" in cell for cell in self.cells)
+
 
 def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Column], str]:
     """Columns of some runs, and a sentence about those that have one value for all of them.

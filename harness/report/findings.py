@@ -158,7 +158,8 @@ def _at(run: pd.Series, metric: Metric) -> str:
     low, high = (run.get(f"{metric.name}_ci_{end}") for end in ("low", "high"))
     if low is None or high is None or pd.isna(low) or pd.isna(high):
         return f"{metric.phrase} {value}{f' {metric.unit}' if metric.unit else ''}"
-    ends = " to ".join(format_value(float(end), metric) for end in (low, high))
+    # Student's t may reach below 0, which neither an energy nor a quality does.
+    ends = " to ".join(format_value(max(0.0, float(end)), metric) for end in (low, high))
     return f"{metric.phrase} {value} [{ends}]{f' {metric.unit}' if metric.unit else ''}"
 
 

@@ -16,7 +16,7 @@ from harness.stats.replicates import mean_over
 
 BY = "Student's t over seeds"
 # Runs that agree in these, and differ in nothing but their seed, are one row.
-SAME_CELL = ["replicate_fingerprint", "study", "origin", "environment_fingerprint", "energy_method"]
+SAME_CELL = ["replicate_fingerprint", "study", "origin", "environment_fingerprint"]
 # What no mean is taken of, though it may be a number.
 OF_ONE_RUN = {"seed", "fingerprint", "started_at", "seeds", "p_best_likelihood"}
 # Of these the fewest that a run has.
@@ -48,7 +48,7 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """
     ok = runs[runs["status"] == "ok"]
     known = ok[ok["replicate_fingerprint"].notna()]
-    groups = [group for _, group in known.groupby(SAME_CELL, dropna=False, sort=False) if group["seed"].nunique() > 1]
+    groups = [group for _, group in known.groupby(SAME_CELL, dropna=False, sort=False) if _has_a_mean(group)]
     if not groups:
         return runs
     several = pd.concat(groups)
@@ -68,6 +68,11 @@ def is_over_seeds(runs: pd.DataFrame) -> bool:
 def run_ids_of(runs: pd.DataFrame) -> list[str]:
     """The runs behind some rows."""
     return sorted(runs["run_ids"].explode() if "run_ids" in runs else runs["run_id"])
+
+
+def _has_a_mean(group: pd.DataFrame) -> bool:
+    """Whether there are several seeds, with energies of one method. One that lacks energy is still of the cell."""
+    return group["seed"].nunique() > 1 and len(set(group["energy_method"].dropna()) - {"unavailable"}) <= 1
 
 
 def _mean_of(group: pd.DataFrame) -> dict[str, Any]:
@@ -109,6 +114,8 @@ def _word(metric: Metric, values: Sequence[Any]) -> str | None:
     """What all seeds share, or what any of them is flagged with; nothing where they differ."""
     if metric.name == "flags":
         return ", ".join(sorted({flag for text in values if text for flag in str(text).split(", ")}))
+    if metric.name == "energy_method" and "unavailable" in values:
+        return "unavailable"  # The worst of its parts.
     return values[0] if len(set(values)) == 1 else None
 
 

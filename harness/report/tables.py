@@ -35,7 +35,7 @@ TELLING = (
 INTERVALS = "Intervals of quality: 95 % bootstrap over the documents of the text, or the windows of a single one."
 MEANS = (
     "Means over seeds ± half of the 95 % interval (Student's t over seeds); of perplexities geometric, of rates "
-    "harmonic. What has no ± is the same for all seeds, or has one seed."
+    "harmonic. What has no ± is the same for all seeds, has one seed, or is a rate that so few seeds do not bound."
 )
 SUFFIXES = (".csv", ".parquet", ".md", ".tex")
 PREAMBLE = (

@@ -67,7 +67,7 @@ def _environments(collected: Collected) -> Iterator[str]:
 
 
 def _methods(ok: pd.DataFrame) -> Iterator[str]:
-    methods = sorted(set(ok["energy_method"].dropna()))
+    methods = sorted(set(ok["energy_method"].dropna()) - {"unavailable"})
     if "modelled" in methods and len(methods) > 1:
         yield f"Energies are {', '.join(methods)}: modelled and measured figures must not be ranked together."
 

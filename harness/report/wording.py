@@ -81,7 +81,8 @@ def protocol_sentence(runs: pd.DataFrame, repeats_column: str = "repeats") -> st
 
 def _seeds(runs: pd.DataFrame) -> str:
     """That intervals do not hold what another seed would give, where there is one."""
-    return ", one seed" if runs["seed"].nunique() == 1 else ""
+    one = runs["seed"].nunique() == 1 and not runs["seed"].isna().any()  # a mean over seeds has none
+    return ", one seed" if one else ""
 
 
 def seeds_phrase(runs: pd.DataFrame) -> str:

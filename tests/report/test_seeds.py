@@ -204,3 +204,28 @@ def test_the_report_has_tables_of_means_and_takes_them_back(study, tmp_path, cap
             (tmp_path / "results" / "s" / f"{model}-s{seed}" / "record.json").unlink()
     assert main(["report", "s", "--results-dir", str(tmp_path / "results")]) == 0
     assert not list(tables.glob("*over_seeds*"))
+
+
+def test_an_interval_that_reaches_below_nothing_is_told_from_nothing_on(tmp_path):
+    """2 and 30 mJ: 16 with 14 * 12.706 = 178 either way."""
+    entries = [seeded("small", 0, 0.002, 40.0, 2.0), seeded("small", 1, 0.030, 40.0, 2.0), STUDY[3]]
+    sentence = findings(collect(write_study(tmp_path / "results", *entries)))[1]
+    assert "small (energy to score text 4 [0 to 48.47] mJ/byte" in sentence
+
+
+def test_a_seed_that_was_too_short_for_a_repeat_is_one_of_the_cells(tmp_path):
+    """Its training energy counts; joules per token, which it lacks, are missing in the mean."""
+    entries = json.loads(json.dumps(STUDY[:2]))
+    for entry, joules in zip(entries, (10.0, 30.0), strict=True):
+        entry["summary"] |= {"training": {"total_energy_j": joules}, "run": {"total_energy_j": joules}}
+        entry["summary"]["run"]["energy_method"] = "modelled"
+        entry["energy_sources"] = [
+            {"component": "cpu", "method": "modelled"},
+            {"component": "gpu", "method": "unavailable"},
+        ]
+    entries[1]["summary"]["phases"]["score"] = {"repeats": 0, "energy_method": "unavailable", "energy_components": ""}
+    [row] = collect(write_study(tmp_path / "results", *entries)).means.to_dict("records")
+    assert row["seeds"] == 2
+    assert row["train_energy_j"] == 20.0
+    assert pd.isna(row["joules_per_token"])
+    assert (row["energy_method"], row["energy_components"]) == ("modelled", "cpu")
