@@ -45,6 +45,11 @@ class SimulatedRapl:
                  "dram": "intel-rapl:0/intel-rapl:0:0"}  # fmt: skip
         return self.root / paths[zone] / "energy_uj"
 
+    def add_cpu_j(self, joules: float) -> None:
+        """Let both packages draw half of some energy each."""
+        for zone in ("package-0", "package-1"):
+            self.add_j(zone, joules / 2)
+
     def add_j(self, zone: str, joules: float) -> None:
         """Let a zone draw some energy; its counter wraps as the real one does."""
         path = self.counter(zone)

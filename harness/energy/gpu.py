@@ -79,11 +79,16 @@ class Boards:
     def _sample(self, index: int) -> Sample:
         milliwatts = _ask(self.gpus.get_instant_power_usage, index)
         reasons = self._nvml(index, "nvmlDeviceGetCurrentClocksEventReasons")
+        if reasons is None:  # the name before driver 535
+            reasons = self._nvml(index, "nvmlDeviceGetCurrentClocksThrottleReasons")
+        temperature = _ask(self.gpus.get_gpu_temperature, index)
+        if temperature is None:  # Zeus asks by a call that drivers before 565 lack
+            temperature = self._nvml(index, "nvmlDeviceGetTemperature", 0)
         return Sample(
             time_s=time.perf_counter(),
             component=f"gpu{index}",
             watts=None if milliwatts is None else milliwatts / 1000,
-            temperature_c=_ask(self.gpus.get_gpu_temperature, index),
+            temperature_c=temperature,
             clock_mhz=self._nvml(index, "nvmlDeviceGetClockInfo", 1),  # 1: the streaming multiprocessors' clock
             flags=("throttled",) if reasons is not None and int(reasons) & THROTTLE_REASONS else (),
         )

@@ -91,6 +91,10 @@ class Zone:
             return self._total_uj / 1e6
 
 
+Readings = list[float] | CounterError
+"""Joules of each zone of a component, or why they could not be read."""
+
+
 class RaplSource:
     """Energy source: the sum over CPU packages, and the sum over their DRAM zones where they have one."""
 
@@ -135,9 +139,10 @@ class RaplSource:
         """Mean power of each component since the previous sample."""
         samples = []
         for name in self._zones:
-            reading, now = self._read(name), time.perf_counter()
+            readings, now = self._read(name), time.perf_counter()
             watts = None
-            if isinstance(reading, float):
+            if not isinstance(readings, CounterError):
+                reading = sum(readings)
                 if name in self._last and now > self._last[name][0]:
                     before_s, before_j = self._last[name]
                     watts = (reading - before_j) / (now - before_s)
@@ -145,31 +150,30 @@ class RaplSource:
             samples.append(Sample(now, name, watts))
         return samples
 
-    def begin(self) -> dict[str, tuple[int, float | CounterError]]:
-        """How many jumps there were before, and joules so far, by component."""
+    def begin(self) -> dict[str, tuple[int, Readings]]:
+        """How many jumps there were before, and joules so far of each zone, by component."""
         return {name: (len(self._jumps[name]), self._read(name)) for name in self._zones}
 
-    def end(self, state: dict[str, tuple[int, float | CounterError]], duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: dict[str, tuple[int, Readings]], duration_s: float) -> list[EnergyFigure]:
         """Joules between the two readings by component; unavailable, with the reason, if any reading failed."""
         return [self._figure(name, *state[name], self._read(name), duration_s) for name in self._zones]
 
-    def _figure(
-        self, name: str, jumps: int, start: float | CounterError, end: float | CounterError, duration_s: float
-    ) -> EnergyFigure:
+    def _figure(self, name: str, jumps: int, start: Readings, end: Readings, duration_s: float) -> EnergyFigure:
         sensor = self._sensors[name]
         failures = [reading for reading in (start, end) if isinstance(reading, CounterError)]
         for error in [*failures, *self._jumps[name][jumps:]]:
             return unavailable(name, sensor.source, str(error), error.flag)
-        assert isinstance(start, float), "failed readings were answered before"
-        assert isinstance(end, float), "failed readings were answered before"
-        if end <= start:
-            return unavailable(name, sensor.source, "the counter did not move within the window", "counter_stuck")
-        return sensor.figure(end - start, duration_s)
+        assert not isinstance(start, CounterError), "failed readings were answered before"
+        assert not isinstance(end, CounterError), "failed readings were answered before"
+        joules = [after - before for before, after in zip(start, end, strict=True)]
+        if min(joules) <= 0:  # One zone that stands still would count as 0 J in the sum.
+            return unavailable(name, sensor.source, "a counter did not move within the window", "counter_stuck")
+        return sensor.figure(sum(joules), duration_s)
 
-    def _read(self, name: str) -> float | CounterError:
-        """Sum over the component's zones; a jump is remembered for the windows that it falls into."""
+    def _read(self, name: str) -> Readings:
+        """Joules of each of the component's zones; a jump is remembered for the windows that it falls into."""
         try:
-            return float(sum([zone.read_j() for zone in self._zones[name]]))
+            return [zone.read_j() for zone in self._zones[name]]
         except CounterError as error:
             self._jumps[name].append(error)
             return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 from harness.energy.figure import EnergyFigure, Sensor, unavailable
@@ -58,8 +59,11 @@ class SocSource:
         if joules <= 0:
             reason = "the chip gave no energy for the window"
             return [unavailable("soc", self._sensor.source, reason, "counter_stuck")]
-        notes = () if total_mj is not None else (f"the sum of {', '.join(known)}",)
-        return [self._sensor.figure(joules, duration_s, *notes)]
+        if total_mj is not None:
+            return [self._sensor.figure(joules, duration_s)]
+        # A part that this chip does not tell is not in the sum, and is not called so.
+        parts_read = f"the chip's {', '.join(known)}"
+        return [replace(self._sensor.figure(joules, duration_s, f"the sum of {parts_read}"), covers=parts_read)]
 
     def close(self) -> None:
         """Nothing to release."""

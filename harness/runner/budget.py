@@ -50,12 +50,15 @@ def check_energy_budget(stop: StopConfig, meter: EnergyMeter) -> None:
     """Check that a budget in joules can be kept.
 
     Raises:
-        UserError: If no source gives energy.
+        UserError: If no source gives energy, or one of several does not, so that there is no total.
     """
-    methods = {source.method for source in meter.describe()}
-    if stop.joules is not None and methods <= {Method.UNAVAILABLE}:
+    sources = meter.describe()
+    counted = [source for source in sources if source.component == "node"] or sources
+    missing = [source.component for source in counted if source.method is Method.UNAVAILABLE]
+    if stop.joules is not None and (missing or not counted):
         raise UserError(
-            f"task.stop.joules={stop.joules:g}: this run has no source of energy",
+            f"task.stop.joules={stop.joules:g}: this run has no source of energy{' for ' * bool(missing)}"
+            f"{' and '.join(missing)}",
             remedy="use energy=auto or energy=modelled, or another of task.stop",
         )
 

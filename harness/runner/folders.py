@@ -23,6 +23,10 @@ def run_folder(config: Config) -> Path:
     return Path(config.paths.results_dir) / config.study / run_id(config)
 
 
+# How often another process may take a folder away in between.
+MOST_TRIES = 1000
+
+
 def make_folder(folder: Path) -> list[Path]:
     """Make a folder and its parents; returns those that were made, outermost first.
 
@@ -30,13 +34,22 @@ def make_folder(folder: Path) -> list[Path]:
         UserError: If the folder cannot be written.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-    if not os.access(folder, os.W_OK):
-        raise _not_writable(folder, PermissionError("not writable"))
-    return missing[::-1]
+    for _ in range(MOST_TRIES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            if folder.exists():  # A file; what is gone was a folder that another process made, and removed while empty.
+                raise _not_writable(folder, error) from error
+            continue
+        except FileNotFoundError:
+            continue  # So was its parent.
+        except OSError as error:
+            raise _not_writable(folder, error) from error
+        if os.access(folder, os.W_OK):
+            return missing[::-1]
+        if folder.exists():
+            break
+    raise _not_writable(folder, PermissionError("not writable"))
 
 
 def check_writable(folder: Path) -> None:

@@ -135,13 +135,15 @@ def invalid(summary: dict[str, Any], quality: dict[str, Any], protocol: Protocol
 
 def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
     """What the harness itself used: the sampler's CPU seconds, and the time outside all windows."""
-    inside = sum(window.duration_s for window in meter.windows)
+    # Those from before an interruption lie before this session's start.
+    windows = [window for window in meter.windows if window.start_s >= 0]
+    inside = sum(window.duration_s for window in windows)
     return {
         "sampler_cpu_s": meter.sampler.cpu_s,
         "sampler_failures": meter.sampler.failures,
         "sampler_cpu_share": meter.sampler.cpu_s / duration_s,
         "outside_windows_s": duration_s - inside,
-        "outside_windows_cpu_s": own_cpu_seconds() - sum(window.own_cpu_s for window in meter.windows),
+        "outside_windows_cpu_s": own_cpu_seconds() - sum(window.own_cpu_s for window in windows),
     }
 
 

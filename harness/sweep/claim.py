@@ -35,12 +35,7 @@ def claimed(folder: Path, patience_s: float = 0.0) -> Iterator[bool]:
     """
     made = make_folder(folder.parent)
     lock = FileLock(lock_file(folder))
-    try:
-        lock.acquire(timeout=patience_s, poll_interval=0.05)
-    except FileNotFoundError:  # Another process took the empty study's folder away in between.
-        make_folder(folder.parent)
-        lock.acquire(timeout=patience_s, poll_interval=0.05)
-    except Timeout:
+    if not _acquired(lock, folder.parent, patience_s):
         yield False
         return
     try:
@@ -50,6 +45,18 @@ def claimed(folder: Path, patience_s: float = 0.0) -> Iterator[bool]:
         lock_file(folder).unlink(missing_ok=True)
         lock.release()
         remove_empty(made)
+
+
+def _acquired(lock: FileLock, study: Path, patience_s: float) -> bool:
+    """Whether the lock could be had; other processes may take the empty study's folder away in between."""
+    while True:
+        try:
+            lock.acquire(timeout=patience_s, poll_interval=0.05)
+            return True
+        except FileNotFoundError:
+            make_folder(study)
+        except Timeout:
+            return False
 
 
 def lock_file(folder: Path) -> Path:

@@ -31,12 +31,12 @@ class Draws(BoringModel):
         self.rapl = rapl
 
     def training_step(self, batch, batch_idx):
-        self.rapl.add_j("package-0", 2.0)
+        self.rapl.add_cpu_j(2.0)
         self.rapl.add_j("dram", 0.5)
         return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch, batch_idx):
-        self.rapl.add_j("package-0", 1.0)
+        self.rapl.add_cpu_j(1.0)
         self.rapl.add_j("dram", 0.25)
         return super().validation_step(batch, batch_idx)
 
@@ -114,7 +114,7 @@ if __name__ == "__main__":
         def training_step(self, batch, batch_idx):
             nvml.energy_mj[self.global_rank] += 1000 * (3 + self.global_rank)
             if rapl is not None:
-                rapl.add_j("package-0", 2.0)
+                rapl.add_cpu_j(2.0)
                 rapl.add_j("dram", 1.0)
             return super().training_step(batch, batch_idx)
 

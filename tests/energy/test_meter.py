@@ -23,7 +23,7 @@ def options(*overrides):
 def test_a_window_has_its_work_its_time_and_its_energy(rapl):
     meter = EnergyMeter([RaplSource.open()])
     with meter.window("score", repeat=1) as window:
-        rapl.add_j("package-0", 6.0)
+        rapl.add_cpu_j(6.0)
         rapl.add_j("dram", 1.5)
         window.work.tokens = 100
         time.sleep(0.02)
@@ -56,7 +56,7 @@ def test_work_is_finished_at_both_edges():
 def test_an_error_inside_closes_the_window_as_interrupted(rapl):
     meter = EnergyMeter([RaplSource.open()])
     with pytest.raises(RuntimeError), meter.window("train", repeat=1):
-        rapl.add_j("package-0", 1.5)
+        rapl.add_cpu_j(1.5)
         rapl.add_j("dram", 0.5)
         raise RuntimeError
     [closed] = meter.windows
@@ -220,7 +220,7 @@ def test_a_gpu_run_measures_gpus_and_the_cpu(nvml, rapl):
     meter = EnergyMeter(open_sources(*options("hardware=cuda")))
     with meter.window("score"):
         nvml.energy_mj[0] += 3_000
-        rapl.add_j("package-1", 4.0)
+        rapl.add_cpu_j(4.0)
         rapl.add_j("dram", 0.5)
     joules = {figure.component: figure.value_j for figure in meter.windows[0].figures}
     assert joules == pytest.approx({"gpu": 3.0, "cpu": 4.0, "dram": 0.5})
@@ -234,6 +234,6 @@ def test_a_missing_gpu_counter_leaves_the_total_empty(rapl, monkeypatch):
     monkeypatch.setattr(gpu, "amdsmi_is_available", lambda: False)
     meter = EnergyMeter(open_sources(*options("hardware=cuda")))
     with meter.window("score"):
-        rapl.add_j("package-0", 4.0)
+        rapl.add_cpu_j(4.0)
     assert meter.windows[0].energy.value_j is None
     assert {f.component: f.value_j for f in meter.windows[0].figures}["cpu"] == pytest.approx(4.0)

@@ -25,19 +25,20 @@ def test_a_wrap_inside_a_window_is_recovered_exactly(rapl):
     source = RaplSource.open()
     state = source.begin()
     rapl.add_j("package-0", 30.0)  # the range is 1,000 J
+    rapl.add_j("package-1", 5.0)
     assert int(rapl.counter("package-0").read_text()) == 20_000_000
-    assert by_component(source.end(state, 1.0))["cpu"].value_j == pytest.approx(30.0)
+    assert by_component(source.end(state, 1.0))["cpu"].value_j == pytest.approx(35.0)
 
 
 def test_windows_may_nest_and_overlap(rapl):
     source = RaplSource.open()
     outer = source.begin()
-    rapl.add_j("package-0", 1.0)
+    rapl.add_cpu_j(1.0)
     inner = source.begin()
-    rapl.add_j("package-0", 2.0)
+    rapl.add_cpu_j(2.0)
     crossing = source.begin()
     assert by_component(source.end(inner, 1.0))["cpu"].value_j == pytest.approx(2.0)
-    rapl.add_j("package-0", 4.0)
+    rapl.add_cpu_j(4.0)
     assert by_component(source.end(outer, 1.0))["cpu"].value_j == pytest.approx(7.0)
     assert by_component(source.end(crossing, 1.0))["cpu"].value_j == pytest.approx(4.0)
 
@@ -83,10 +84,20 @@ def test_a_counter_that_stands_still_is_unavailable_and_not_zero(rapl):
     source = RaplSource.open()
     state = source.begin()
     rapl.add_j("package-0", 3.0)
+    rapl.add_j("package-1", 2.0)
     figures = by_component(source.end(state, 1.0))
-    assert figures["cpu"].value_j == pytest.approx(3.0)
+    assert figures["cpu"].value_j == pytest.approx(5.0)
     assert figures["dram"].value_j is None
     assert "did not move" in figures["dram"].notes[0]
+
+
+def test_one_package_that_stands_still_is_no_package_of_0_joules(rapl):
+    source = RaplSource.open()
+    state = source.begin()
+    rapl.add_j("package-0", 3.0)
+    cpu = by_component(source.end(state, 1.0))["cpu"]
+    assert cpu.value_j is None
+    assert cpu.flags == ("counter_stuck",)
 
 
 def test_no_package_is_not_an_empty_sum(rapl):

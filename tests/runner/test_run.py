@@ -315,7 +315,16 @@ def test_a_checkpoint_is_kept_on_request(train_tiny):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-mixed", "fp16", "fp16-mixed"])
 def test_a_gpu_trains_in_every_precision_and_its_energy_is_measured(train_tiny, precision):
-    record = run([*train_tiny, "hardware=cuda", f"precision={precision}", "protocol.window_s=0.5", "task.steps=400"])
+    record = run(
+        [
+            *train_tiny,
+            "hardware=cuda",
+            "energy=auto",
+            f"precision={precision}",
+            "protocol.window_s=0.5",
+            "task.steps=400",
+        ]
+    )
     assert record.status == "ok"
     assert record.summary["phases"]["train"]["gpu_energy_j"] > 0
     assert record.summary["peak_memory_allocated_bytes"] > 0
