@@ -65,6 +65,8 @@ def _unused_gpus(config: Config) -> list[Source]:
 
 
 def _verdict(quietness: Quietness) -> str:
+    if quietness.foreign_cpu_share is None:
+        return "not known: this system does not say what others use; no window can be flagged contended_host"
     answer = "yes" if quietness.quiet else "no: windows would be flagged contended_host"
     return f"{answer} (others use {quietness.foreign_cpu_share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
 

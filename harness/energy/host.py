@@ -47,6 +47,16 @@ def _descendants() -> list[psutil.Process]:
         return psutil.Process().children(recursive=True)
 
 
+def foreign_seconds(everyone_s: float, own_s: float) -> float | None:
+    """CPU seconds of all others, from those of everyone and our own; None where the system counts nobody's.
+
+    Some sandboxes, such as gVisor, show no CPU times of the machine: that nobody else worked is then not known.
+    """
+    if everyone_s <= 0 < own_s:
+        return None
+    return max(0.0, everyone_s - own_s)
+
+
 def machine_cpu_seconds() -> float:
     """CPU seconds that this machine has spent on anything but idling, stolen time included."""
     times = psutil.cpu_times()

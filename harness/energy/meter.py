@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.energy.figure import EnergyFigure, TotalEnergy, total, unavailable
-from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
+from harness.energy.host import foreign_seconds, machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import Sampled, Source, SourceInfo
 from harness.energy.trace import PERIOD_S, PowerSampler
 from harness.energy.validity import Limits, trace_flags
@@ -57,7 +57,7 @@ class Window:
         duration_s: Length in seconds.
         label: What tells windows of one phase apart that are no repeats, such as the idle baselines.
         own_cpu_s: CPU seconds of this process and its children.
-        foreign_cpu_s: CPU seconds that everything else on this machine used.
+        foreign_cpu_s: CPU seconds that everything else on this machine used; None where the system does not say.
         work: What was done.
         figures: Energy by component.
         flags: Reason codes of doubts about this window.
@@ -68,7 +68,7 @@ class Window:
     start_s: float
     duration_s: float
     own_cpu_s: float
-    foreign_cpu_s: float
+    foreign_cpu_s: float | None
     work: Work
     figures: tuple[EnergyFigure, ...]
     flags: tuple[str, ...]
@@ -141,7 +141,7 @@ class EnergyMeter:
         ended = time.perf_counter()
         duration = ended - window.started
         own = max(0.0, own_cpu_seconds() - window.own_cpu_s)  # A child that has ended takes its seconds along.
-        foreign = max(0.0, machine_cpu_seconds() - window.all_cpu_s - own)
+        foreign = foreign_seconds(machine_cpu_seconds() - window.all_cpu_s, own)
         edges = zip(self._sources, window.states, strict=True)
         figures = [figure for source, state in edges for figure in _end(source, state, duration)]
         closed = Window(
@@ -162,14 +162,15 @@ class EnergyMeter:
         return closed
 
     def _flags(
-        self, window: OpenWindow, ended: float, figures: Sequence[EnergyFigure], foreign_cpu_s: float, ok: bool
+        self, window: OpenWindow, ended: float, figures: Sequence[EnergyFigure], foreign_cpu_s: float | None, ok: bool
     ) -> Iterator[str]:
         duration = ended - window.started
         if not ok:
             yield "interrupted"
         if window.repeat is not None and not window.segment and duration < self._limits.shortest_s:
             yield "window_too_short"
-        if foreign_cpu_s > self._limits.foreign_cpu_share * duration * (os.cpu_count() or 1):
+        limit_s = self._limits.foreign_cpu_share * duration * (os.cpu_count() or 1)
+        if foreign_cpu_s is not None and foreign_cpu_s > limit_s:
             yield "contended_host"
         yield from dict.fromkeys(flag for figure in figures for flag in figure.flags)
         yield from trace_flags(self.sampler, figures, window.started, ended, self._limits)

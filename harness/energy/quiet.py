@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
+from harness.energy.host import foreign_seconds, machine_cpu_seconds, own_cpu_seconds
 
 
 @dataclass(frozen=True)
@@ -14,19 +14,19 @@ class Quietness:
     """What others do to this machine right now.
 
     Attributes:
-        foreign_cpu_share: Share of the machine's CPU seconds that others used while we watched.
+        foreign_cpu_share: Share of the machine's CPU seconds that others used while we watched; None if it is not told.
         watched_s: For how long.
         limit: The largest share that the protocol lets pass.
     """
 
-    foreign_cpu_share: float
+    foreign_cpu_share: float | None
     watched_s: float
     limit: float
 
     @property
     def quiet(self) -> bool:
         """Whether a window measured now would not be flagged contended_host."""
-        return self.foreign_cpu_share <= self.limit
+        return self.foreign_cpu_share is not None and self.foreign_cpu_share <= self.limit
 
 
 def watch(limit: float, seconds: float = 1.0) -> Quietness:
@@ -34,6 +34,7 @@ def watch(limit: float, seconds: float = 1.0) -> Quietness:
     own, everyone, started = own_cpu_seconds(), machine_cpu_seconds(), time.perf_counter()
     time.sleep(seconds)
     watched = time.perf_counter() - started
-    foreign = machine_cpu_seconds() - everyone - (own_cpu_seconds() - own)
-    share = max(0.0, foreign) / (watched * (os.cpu_count() or 1))
+    # Whoever watches has worked, if only to look.
+    foreign = foreign_seconds(machine_cpu_seconds() - everyone, max(own_cpu_seconds() - own, 1e-6))
+    share = None if foreign is None else foreign / (watched * (os.cpu_count() or 1))
     return Quietness(share, watched, limit)

@@ -32,7 +32,7 @@ def merged(windows: Sequence[Window]) -> Window:
         windows[0],
         duration_s=sum(window.duration_s for window in windows),
         own_cpu_s=sum(window.own_cpu_s for window in windows),
-        foreign_cpu_s=sum(window.foreign_cpu_s for window in windows),
+        foreign_cpu_s=complete_sum([window.foreign_cpu_s for window in windows]),
         work=Work.of(
             {
                 field.name: complete_sum([getattr(window.work, field.name) for window in windows])

@@ -111,3 +111,20 @@ def test_no_gpu_at_all_is_named(monkeypatch):
     monkeypatch.setattr(gpu, "amdsmi_is_available", lambda: False)
     with pytest.raises(LookupError, match="no GPU counter"):
         open_gpus([0])
+
+
+def test_older_drivers_tell_temperature_and_throttling_under_other_names(nvml, monkeypatch):
+    """Drivers before 565 lack the temperature call that Zeus makes, and those before 535 the name of the reasons."""
+    from zeus.device.gpu import nvidia
+
+    def missing(*_):
+        raise nvidia.pynvml.NVMLError(nvidia.pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetTemperatureV", missing, raising=False)
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetCurrentClocksEventReasons", missing, raising=False)
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetTemperature", lambda handle, sensor: 61, raising=False)
+    old = "nvmlDeviceGetCurrentClocksThrottleReasons"
+    monkeypatch.setattr(nvidia.pynvml, old, lambda handle: 0x40, raising=False)
+    [sample, *_] = open_gpus([0]).sample()
+    assert sample.temperature_c == 61
+    assert sample.flags == ("throttled",)

@@ -237,3 +237,14 @@ def test_a_missing_gpu_counter_leaves_the_total_empty(rapl, monkeypatch):
         rapl.add_cpu_j(4.0)
     assert meter.windows[0].energy.value_j is None
     assert {f.component: f.value_j for f in meter.windows[0].figures}["cpu"] == pytest.approx(4.0)
+
+
+def test_a_system_that_counts_nobodys_cpu_time_tells_nothing_of_others(monkeypatch):
+    monkeypatch.setattr(meter_module, "machine_cpu_seconds", lambda: 0.0)
+    own = iter([1.0, 3.0])
+    monkeypatch.setattr(meter_module, "own_cpu_seconds", lambda: next(own))
+    meter = EnergyMeter([])
+    with meter.window("score"):
+        pass
+    assert meter.windows[0].foreign_cpu_s is None
+    assert "contended_host" not in meter.windows[0].flags

@@ -66,3 +66,11 @@ def test_a_chip_takes_the_place_of_the_cpu_and_of_its_gpu(monkeypatch, nvml, har
     monkeypatch.setattr(soc, "_soc", Chip(total_energy_mj=1.0))
     config = compose_cell([f"hardware={hardware}"]).config
     assert [type(source) for source in open_sources(config.energy, config.hardware)] == [SocSource]
+
+
+def test_a_sum_of_some_parts_does_not_call_itself_the_chip():
+    source = SocSource(Chip(cpu_total_mj=3000, gpu_mj=None, dram_mj=500))
+    [figure] = source.end(source.begin(), 1.0)
+    assert figure.value_j == pytest.approx(3.5)
+    assert "gpu" not in figure.covers
+    assert figure.covers.startswith("the chip's ")

@@ -1,16 +1,19 @@
 """Trainings: what ends them, what is kept of them, and what is done to the model before."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from harness.config.compose import compose_cell
 from harness.config.task import StopConfig
+from harness.energy.figure import Method
 from harness.errors import UserError
 from harness.runner.batches import StepSize
-from harness.runner.budget import steps_of_budget
+from harness.runner.budget import check_energy_budget, steps_of_budget
 from harness.runner.curve import CurvePoint, missed_target, stop_reason, to_target
 from harness.runner.fit import validation_interval
 from harness.runner.folders import run_folder
@@ -130,6 +133,23 @@ def test_budgets(train_tiny, stop, steps, reason):
 def test_a_budget_of_joules_needs_a_source_of_energy(train_tiny):
     with pytest.raises(UserError, match="this run has no source of energy"):
         run([*train_tiny, "task.stop.joules=2", "energy=off"])
+
+
+@pytest.mark.parametrize(
+    ("sources", "kept"),
+    [
+        ({"cpu": Method.MODELLED}, True),
+        ({"cpu": Method.MODELLED, "gpu": Method.UNAVAILABLE}, False),
+        ({"node": Method.WALL_METER, "gpu": Method.UNAVAILABLE}, True),
+        ({}, False),
+    ],
+)
+def test_a_budget_of_joules_needs_every_source_that_its_total_is_of(sources, kept):
+    """A CPU that is modelled beside a GPU that is not read has no total, and the budget would never end."""
+    told = [SimpleNamespace(component=name, method=method) for name, method in sources.items()]
+    expected = nullcontext() if kept else pytest.raises(UserError, match="this run has no source of energy")
+    with expected:
+        check_energy_budget(StopConfig(joules=2.0), SimpleNamespace(describe=lambda: told))
 
 
 def test_a_target_needs_validations(train_tiny):
