@@ -38,17 +38,15 @@ def make_folder(folder: Path) -> list[Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            if folder.exists():  # A file; what is gone was a folder that another process made, and removed while empty.
+            if folder.is_file():
                 raise _not_writable(folder, error) from error
-            continue
+            continue  # Another process made it, and removed it while it was empty.
         except FileNotFoundError:
             continue  # So was its parent.
         except OSError as error:
             raise _not_writable(folder, error) from error
         if os.access(folder, os.W_OK):
             return missing[::-1]
-        if folder.exists():
-            break
     raise _not_writable(folder, PermissionError("not writable"))
 
 
