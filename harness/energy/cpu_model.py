@@ -22,7 +22,7 @@ from functools import cache
 from importlib.resources import files
 
 from harness.energy.figure import EnergyFigure, Method
-from harness.energy.host import machine_cpu_seconds, own_cpu_seconds
+from harness.energy.host import foreign_seconds, machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import SourceInfo
 
 RAPL_REMEDY = "make its counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd"
@@ -97,20 +97,21 @@ class CpuModel:
         remedy = f"set hardware.cpu_tdp_w; or, where there is RAPL, {RAPL_REMEDY}"
         return [SourceInfo("cpu", self.source, Method.MODELLED, self.covers, detail=detail, remedy=remedy)]
 
-    def begin(self) -> tuple[float, float]:
+    def begin(self) -> tuple[float, float | None]:
         """CPU seconds used so far, by this process and by everyone."""
         return own_cpu_seconds(), machine_cpu_seconds()
 
-    def end(self, state: tuple[float, float], duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: tuple[float, float | None], duration_s: float) -> list[EnergyFigure]:
         """Energy in joules between the two curves; the value is the middle of the interval."""
         own = max(0.0, own_cpu_seconds() - state[0])  # A child that has ended takes its seconds along.
-        foreign = max(0.0, machine_cpu_seconds() - state[1] - own)
-        available_s = max(duration_s - foreign / self._threads, own / self._threads)
+        foreign = foreign_seconds(state[1], machine_cpu_seconds(), own)
+        available_s = max(duration_s - (foreign or 0.0) / self._threads, own / self._threads)
         load = min(1.0, own / (self._threads * available_s))
         bounds = (lower_curve(load), upper_curve(load))
         low = min(bounds) * self._tdp.low_w * available_s
         high = max(bounds) * self._tdp.high_w * available_s
-        notes = (self._tdp.origin, self._reason)
+        alone = ("what others use is not told: taken as nothing",) * (foreign is None)
+        notes = (self._tdp.origin, self._reason, *alone)
         return [
             EnergyFigure("cpu", (low + high) / 2, low, high, Method.MODELLED, self.source, self.covers, notes=notes)
         ]

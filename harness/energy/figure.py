@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from harness.energy.period import PATIENCE_S
 from harness.metrics.efficiency import complete_sum
@@ -164,18 +165,34 @@ class TotalEnergy:
         return widened(self.systematic_high_j, self.quantisation_j)
 
 
+class OfComponent(Protocol):
+    """What is of one component: a figure, or what a source tells of itself."""
+
+    @property
+    def component(self) -> str:
+        """Its name."""
+
+
+Part = TypeVar("Part", bound=OfComponent)
+
+
+def counted(parts: Sequence[Part]) -> list[Part]:
+    """What a total is the sum of: `node`, which contains the others, alone where there is one, else everything."""
+    return [part for part in parts if part.component == "node"] or list(parts)
+
+
 def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
-    """Add up the components of one window; `node`, which contains the others, stands alone where it is read."""
-    counted = [figure for figure in figures if figure.component == "node"] or list(figures)
-    names = tuple(figure.component for figure in counted)
-    method = Method.worst([figure.method for figure in counted])
+    """Add up the components of one window."""
+    figures = counted(figures)
+    names = tuple(figure.component for figure in figures)
+    method = Method.worst([figure.method for figure in figures])
     if method is Method.UNAVAILABLE:
         return TotalEnergy(None, None, None, method, names)
     return TotalEnergy(
-        value_j=complete_sum([figure.value_j for figure in counted]),
-        systematic_low_j=complete_sum([figure.systematic_low_j for figure in counted]),
-        systematic_high_j=complete_sum([figure.systematic_high_j for figure in counted]),
+        value_j=complete_sum([figure.value_j for figure in figures]),
+        systematic_low_j=complete_sum([figure.systematic_low_j for figure in figures]),
+        systematic_high_j=complete_sum([figure.systematic_high_j for figure in figures]),
         method=method,
         components=names,
-        quantisation_j=math.hypot(*(figure.quantisation_j for figure in counted)),
+        quantisation_j=math.hypot(*(figure.quantisation_j for figure in figures)),
     )

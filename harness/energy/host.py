@@ -47,19 +47,17 @@ def _descendants() -> list[psutil.Process]:
         return psutil.Process().children(recursive=True)
 
 
-def foreign_seconds(everyone_s: float, own_s: float) -> float | None:
-    """CPU seconds of all others, from those of everyone and our own; None where the system counts nobody's.
+def foreign_seconds(before_s: float | None, now_s: float | None, own_s: float) -> float | None:
+    """CPU seconds of all others, from two readings of the machine's and our own between them."""
+    return None if before_s is None or now_s is None else max(0.0, now_s - before_s - own_s)
 
-    Some sandboxes, such as gVisor, show no CPU times of the machine: that nobody else worked is then not known.
+
+def machine_cpu_seconds() -> float | None:
+    """CPU seconds that this machine has spent on anything but idling, stolen time included.
+
+    None where the system counts nobody's, as some sandboxes do (gVisor): that others do nothing is then not known.
     """
-    if everyone_s <= 0 < own_s:
-        return None
-    return max(0.0, everyone_s - own_s)
-
-
-def machine_cpu_seconds() -> float:
-    """CPU seconds that this machine has spent on anything but idling, stolen time included."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    return float(sum(times) - idle - guest)
+    return float(sum(times) - idle - guest) if any(times) else None

@@ -91,7 +91,7 @@ class OpenWindow:
     repeat: int | None
     started: float
     own_cpu_s: float
-    all_cpu_s: float
+    all_cpu_s: float | None
     states: list[Any]
     label: str = ""
     work: Work = field(default_factory=Work)
@@ -141,7 +141,7 @@ class EnergyMeter:
         ended = time.perf_counter()
         duration = ended - window.started
         own = max(0.0, own_cpu_seconds() - window.own_cpu_s)  # A child that has ended takes its seconds along.
-        foreign = foreign_seconds(machine_cpu_seconds() - window.all_cpu_s, own)
+        foreign = foreign_seconds(window.all_cpu_s, machine_cpu_seconds(), own)
         edges = zip(self._sources, window.states, strict=True)
         figures = [figure for source, state in edges for figure in _end(source, state, duration)]
         closed = Window(
@@ -174,6 +174,10 @@ class EnergyMeter:
             yield "contended_host"
         yield from dict.fromkeys(flag for figure in figures for flag in figure.flags)
         yield from trace_flags(self.sampler, figures, window.started, ended, self._limits)
+
+    def windows_of_this_session(self) -> list[Window]:
+        """Those that this meter has measured; those from before an interruption lie before its start."""
+        return [window for window in self.windows if window.start_s >= 0]
 
     @contextmanager
     def window(self, phase: str, repeat: int | None = None, label: str = "") -> Iterator[OpenWindow]:

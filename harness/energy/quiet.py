@@ -34,7 +34,6 @@ def watch(limit: float, seconds: float = 1.0) -> Quietness:
     own, everyone, started = own_cpu_seconds(), machine_cpu_seconds(), time.perf_counter()
     time.sleep(seconds)
     watched = time.perf_counter() - started
-    # Whoever watches has worked, if only to look.
-    foreign = foreign_seconds(machine_cpu_seconds() - everyone, max(own_cpu_seconds() - own, 1e-6))
+    foreign = foreign_seconds(everyone, machine_cpu_seconds(), own_cpu_seconds() - own)
     share = None if foreign is None else foreign / (watched * (os.cpu_count() or 1))
     return Quietness(share, watched, limit)

@@ -11,6 +11,8 @@ from typing import Literal
 
 Better = Literal["lower", "higher", ""]
 Average = Literal["arithmetic", "geometric", "harmonic"]
+# What the columns of a 95 % interval end in.
+ENDS = ("_ci_low", "_ci_high")
 
 
 @dataclass(frozen=True)

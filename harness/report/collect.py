@@ -147,7 +147,7 @@ def _of_short_trainings(record: Mapping[str, Any], found: Mapping[str, Any]) -> 
     """How energy was obtained where the main phase was too short for a repeat: as that of the whole run."""
     if found["repeats"] != 0 or found["run_energy_j"] is None:
         return {}
-    read = {source["component"] for source in record["energy_sources"] if source["method"] != "unavailable"}
+    read = {source["component"] for source in record.get("energy_sources", []) if source["method"] != "unavailable"}
     return {"energy_method": found["run_energy_method"], "energy_components": "+".join(sorted(read))}
 
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.metrics.registry import BY_NAME, Metric
+from harness.metrics.registry import BY_NAME, ENDS, Metric
 from harness.report.marks import marked
 from harness.report.seeds import is_over_seeds
-
-ENDS = ("_ci_low", "_ci_high")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Column:
     @property
     def of_numbers(self) -> bool:
         """Whether cells are numbers, alone or with half of their interval."""
-        return self.numeric or any("±" in cell for cell in self.cells)
+        return self.numeric or _with_half_widths(self.cells)
 
 
 def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Column], str]:
@@ -55,9 +53,7 @@ def columns_for(runs: pd.DataFrame, metrics: Sequence[Metric]) -> tuple[list[Col
             shared.append(f"{metric.phrase} {cells[0]}{f' {metric.unit}' if metric.unit else ''}")
             continue
         bold = [bool(best) for best in marked(runs, metric)]
-        shown.append(
-            Column(metric.axis, cells, not is_text(runs, metric) and not any("±" in cell for cell in cells), bold)
-        )
+        shown.append(Column(metric.axis, cells, not is_text(runs, metric) and not _with_half_widths(cells), bold))
         if f"{metric.name}{ENDS[0]}" in names:
             shown.append(_interval(runs, metric))
     return shown, f"All runs: {', '.join(shared)}." if shared else ""
@@ -78,6 +74,10 @@ def printed(runs: pd.DataFrame, metric: Metric) -> list[str]:
     """A column as printed."""
     values = (value.item() if hasattr(value, "item") else value for value in runs[metric.name])
     return [format_value(value, metric) for value in values]
+
+
+def _with_half_widths(cells: Sequence[str]) -> bool:
+    return any("±" in cell for cell in cells)
 
 
 def means_printed(runs: pd.DataFrame, metric: Metric) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.metrics.registry import METRICS, Metric
+from harness.metrics.registry import ENDS, METRICS, Metric
 from harness.report.derive import SAME_DOCUMENTS, with_ratios
 from harness.stats.comparison import compare_means, holm
 from harness.stats.intervals import Interval
@@ -21,7 +21,6 @@ SAME_CELL = ["replicate_fingerprint", "study", "origin", "environment_fingerprin
 OF_ONE_RUN = {"seed", "fingerprint", "started_at", "seeds", "p_best_likelihood"}
 # Of these the fewest that a run has.
 COUNTS = {"repeats", "score_repeats"}
-ENDS = ("_ci_low", "_ci_high")
 # What a mean has of its own.
 HALF_WIDTHS = {metric.error for metric in METRICS if metric.error}
 AVERAGED = [

@@ -9,9 +9,9 @@ import pandas as pd
 
 from harness.data.cache import atomic_path
 from harness.errors import UserError, did_you_mean
-from harness.metrics.registry import BY_NAME, METRICS, Metric
+from harness.metrics.registry import BY_NAME, ENDS, METRICS, Metric
 from harness.report.collect import Collected
-from harness.report.columns import ENDS, Column, columns_for
+from harness.report.columns import Column, columns_for
 from harness.report.seeds import AVERAGED, is_over_seeds
 from harness.report.wording import energy_sentence, protocol_sentence
 

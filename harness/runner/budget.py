@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from harness.config.task import StopConfig
-from harness.energy.figure import Method
+from harness.energy.figure import Method, counted
 from harness.energy.meter import EnergyMeter
 from harness.errors import UserError
 from harness.runner.batches import StepSize, TrainingBatches
@@ -52,10 +52,9 @@ def check_energy_budget(stop: StopConfig, meter: EnergyMeter) -> None:
     Raises:
         UserError: If no source gives energy, or one of several does not, so that there is no total.
     """
-    sources = meter.describe()
-    counted = [source for source in sources if source.component == "node"] or sources
-    missing = [source.component for source in counted if source.method is Method.UNAVAILABLE]
-    if stop.joules is not None and (missing or not counted):
+    sources = counted(meter.describe())
+    missing = [source.component for source in sources if source.method is Method.UNAVAILABLE]
+    if stop.joules is not None and (missing or not sources):
         raise UserError(
             f"task.stop.joules={stop.joules:g}: this run has no source of energy{' for ' * bool(missing)}"
             f"{' and '.join(missing)}",

@@ -188,7 +188,7 @@ class Training:
 
     def _share_of_this_session(self, seconds: float) -> float | None:
         """Over the training time since the last interruption."""
-        windows = [window for window in training_windows(self.session.meter.windows) if window.start_s >= 0]
+        windows = training_windows(self.session.meter.windows_of_this_session())
         return ratio(seconds, sum(window.duration_s for window in windows))
 
 

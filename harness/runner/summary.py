@@ -135,8 +135,7 @@ def invalid(summary: dict[str, Any], quality: dict[str, Any], protocol: Protocol
 
 def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
     """What the harness itself used: the sampler's CPU seconds, and the time outside all windows."""
-    # Those from before an interruption lie before this session's start.
-    windows = [window for window in meter.windows if window.start_s >= 0]
+    windows = meter.windows_of_this_session()
     inside = sum(window.duration_s for window in windows)
     return {
         "sampler_cpu_s": meter.sampler.cpu_s,

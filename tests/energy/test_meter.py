@@ -1,5 +1,7 @@
 import time
+from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
@@ -10,9 +12,11 @@ from harness.energy.cpu_model import CpuModel
 from harness.energy.cuda import synchronize
 from harness.energy.figure import Method
 from harness.energy.meter import EnergyMeter
+from harness.energy.quiet import watch
 from harness.energy.rapl import RaplSource
 from harness.energy.source import SourceInfo
 from harness.energy.validity import Limits
+from harness.runner.summary import own_cost
 
 
 def options(*overrides):
@@ -240,7 +244,9 @@ def test_a_missing_gpu_counter_leaves_the_total_empty(rapl, monkeypatch):
 
 
 def test_a_system_that_counts_nobodys_cpu_time_tells_nothing_of_others(monkeypatch):
-    monkeypatch.setattr(meter_module, "machine_cpu_seconds", lambda: 0.0)
+    nothing = dict.fromkeys(psutil.cpu_times()._fields, 0.0)
+    zero = type(psutil.cpu_times())(**nothing)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: zero)
     own = iter([1.0, 3.0])
     monkeypatch.setattr(meter_module, "own_cpu_seconds", lambda: next(own))
     meter = EnergyMeter([])
@@ -248,3 +254,25 @@ def test_a_system_that_counts_nobodys_cpu_time_tells_nothing_of_others(monkeypat
         pass
     assert meter.windows[0].foreign_cpu_s is None
     assert "contended_host" not in meter.windows[0].flags
+    told = watch(limit=0.05, seconds=0.0)
+    assert told.foreign_cpu_share is None
+    assert not told.quiet
+
+
+def test_a_window_below_the_tick_of_the_systems_clock_knows_that_others_did_nothing(monkeypatch):
+    monkeypatch.setattr(meter_module, "machine_cpu_seconds", lambda: 100.0)
+    monkeypatch.setattr(meter_module, "own_cpu_seconds", iter([1.0, 1.004]).__next__)
+    meter = EnergyMeter([])
+    assert meter.end(meter.begin("score")).foreign_cpu_s == 0.0
+
+
+def test_windows_from_before_an_interruption_are_no_part_of_this_sessions_own_cost():
+    """They lie before the meter's start, and last longer than this session."""
+    meter = EnergyMeter([])
+    with meter.window("train"):
+        pass
+    [measured] = meter.windows
+    meter.windows.insert(0, replace(measured, start_s=-300.0, duration_s=300.0, own_cpu_s=290.0))
+    cost = own_cost(meter, duration_s=measured.duration_s + 0.5)
+    assert cost["outside_windows_s"] == pytest.approx(0.5)
+    assert cost["outside_windows_cpu_s"] > 0
