@@ -32,6 +32,8 @@ def fingerprint(config: Config) -> str:
     identity["hardware"] = _without(identity["hardware"], "cluster")
     if config.hardware.devices == 1:
         identity["hardware"] = _without(identity["hardware"], "strategy")
+    if config.energy.host:
+        identity["energy"] = _without(identity["energy"], "host")
     if config.precision.quantisation is None:
         identity["precision"] = _without(identity["precision"], "quantisation", "group_size")
     if identity["task"].get("scoring", {}).get("documents") == "packed":

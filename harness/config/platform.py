@@ -78,6 +78,7 @@ class HardwareConfig:
 class EnergyConfig:
     """Which energy sources are opened: counters, the modelled CPU where there is none, a wall meter, or nothing.
 
+    Without `host`, GPUs are read alone, and are all that a total holds.
     `wall_meter_csv` is a file with the columns `timestamp` (Unix seconds, or ISO 8601 with its zone) and `watts`, to
     which a logger appends while the run goes on; `wall_meter_accuracy` is the meter's relative accuracy.
     """
@@ -85,6 +86,7 @@ class EnergyConfig:
     name: str
     counters: bool
     cpu_model: bool
+    host: bool
     wall_meter_csv: str | None
     wall_meter_accuracy: Fraction
 

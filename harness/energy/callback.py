@@ -9,15 +9,17 @@ processes share it. Figures go to the Trainer's logger, and stay in `monitor.mea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 from torch import distributed
 
 from harness.energy.choose import cpu_source, gpu_source, with_host
-from harness.energy.cuda import synchronize
+from harness.energy.cuda import device_uuid, synchronize
 from harness.energy.figure import EnergyFigure, Method, total
+from harness.energy.host import count_as_own
 from harness.energy.meter import EnergyMeter, OpenWindow, Window
 from harness.energy.source import Source
 
@@ -25,12 +27,15 @@ Sources = Callable[[pl.Trainer], Sequence[Source]]
 
 
 def sources_of_rank(trainer: pl.Trainer) -> list[Source]:
-    """This process's GPU, where it has one; and in the first process of a node, CPU packages and memory."""
+    """This process's GPU, where it has one; and in the first process of a node, CPU packages and memory.
+
+    The GPU is found by its UUID: CUDA and NVML may number the boards differently.
+    """
     device = trainer.strategy.root_device
     host = [cpu_source()] if trainer.local_rank == 0 else []
     if device.type != "cuda":
         return host
-    return with_host(gpu_source([device.index or 0]), host)
+    return with_host(gpu_source([device.index or 0], uuids=[device_uuid(device)]), host)
 
 
 class WindowCallback(pl.Callback):
@@ -91,7 +96,8 @@ class EnergyMonitor(WindowCallback):
         self.measurements: list[dict[str, Any]] = []
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Open this process's sources."""
+        """Open this process's sources; what the node's other processes of this Trainer do is this run's own."""
+        count_as_own(pid for node, pid in _gathered((trainer.node_rank, os.getpid())) if node == trainer.node_rank)
         self.meter = EnergyMeter(self._sources(trainer), synchronize)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
@@ -172,13 +178,13 @@ def energy_row(figures: Sequence[EnergyFigure]) -> dict[str, Any]:
     }
 
 
-Reading = tuple[tuple[EnergyFigure, ...], tuple[str, ...]]
+T = TypeVar("T")
 
 
-def _gathered(reading: Reading) -> list[Reading]:
-    """The figures and flags of every process."""
+def _gathered(told: T) -> list[T]:
+    """What every process tells."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return [reading]
+        return [told]
     gathered: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, reading)
+    distributed.all_gather_object(gathered, told)
     return gathered

@@ -45,9 +45,11 @@ def open_sources(energy: EnergyConfig, hardware: HardwareConfig) -> list[Source]
     """The sources of one run: GPUs where it uses them, CPU packages and memory, or the whole chip; and a wall meter."""
     sources: list[Source] = []
     if energy.counters or energy.cpu_model:
-        host = [cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w)]
+        host = [cpu_source(energy.counters, energy.cpu_model, hardware.cpu_tdp_w)] if energy.host else []
         if hardware.accelerator == "cuda":
             host = with_host(gpu_source(list(range(hardware.devices)), energy.counters), host)
+        elif not energy.host:
+            host = [MissingSource("gpu", "NVML", "the run uses no GPU", "choose a hardware= with one, or energy=auto")]
         sources.extend(host)
     if energy.wall_meter_csv is not None:  # Last: it waits for its log, and the counters' edges must not.
         sources.append(_wall(energy.wall_meter_csv, energy.wall_meter_accuracy))
@@ -62,12 +64,12 @@ def with_host(gpu: Source, host: list[Source]) -> list[Source]:
     return [gpu] if holds_host else [gpu, *host]
 
 
-def gpu_source(indices: Sequence[int], counters: bool = True) -> Source:
-    """Some of the visible GPUs, or what says why they cannot be read."""
+def gpu_source(indices: Sequence[int], counters: bool = True, uuids: Sequence[str] = ()) -> Source:
+    """Some of the visible GPUs, by number or by what CUDA calls them, or what says why they cannot be read."""
     if not counters:
         return MissingSource("gpu", "NVML", _SWITCHED_OFF, "use energy=auto")
     try:
-        return open_gpus(indices)
+        return open_gpus(indices, uuids)
     except Exception as error:  # Whatever a driver's library raises is a counter that cannot be read.
         return MissingSource("gpu", "NVML", str(error) or repr(error), "check that nvidia-smi works here")
 

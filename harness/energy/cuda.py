@@ -13,6 +13,11 @@ def cuda_in_use() -> bool:
     return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
+def device_uuid(device: torch.device) -> str:
+    """The board's UUID, by which NVML knows it too."""
+    return str(torch.cuda.get_device_properties(device).uuid)
+
+
 def synchronize() -> None:
     """Wait until the work dispatched to CUDA devices is finished; nothing to wait for on a CPU."""
     if cuda_in_use():

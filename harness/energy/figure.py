@@ -13,6 +13,9 @@ from harness.metrics.efficiency import complete_sum
 
 # A window in which one update of the counter is more than this share of the energy is flagged.
 SHORT_FOR_COUNTER = 0.05
+SHORT_FLAG = "window_short_for_counter"
+# A counter may stand still for this many of its periods: its updates come late at times.
+STILL_PERIODS = 2
 # Seconds between two updates of a counter whose period could not be measured: as long as counters are watched for it.
 ASSUMED_PERIOD_S = PATIENCE_S
 # Standard uncertainties on either side of a value in a 95 % interval.
@@ -49,6 +52,8 @@ class EnergyFigure:
         covers: What the figure includes: board, package, memory, node, or this process's share of a package.
         update_period_s: Seconds between two updates of the counter, if measured.
         quantisation_j: Standard uncertainty in joules from where the edges fall between two updates.
+        parts_j: What each board or zone adds, in joules, where the source tells them apart. A part of 0 J is one whose
+            counter had no update within a stretch shorter than its period: a reading of a segment, of nothing longer.
         flags: Reason codes of doubts about this figure.
         notes: What a reader must know, such as the reason for a missing value.
     """
@@ -62,6 +67,7 @@ class EnergyFigure:
     covers: str
     update_period_s: float | None = None
     quantisation_j: float = 0.0
+    parts_j: tuple[float, ...] = ()
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -72,6 +78,12 @@ class EnergyFigure:
     def flagged(self, *flags: str) -> EnergyFigure:
         """The figure with more reason codes."""
         return replace(self, flags=(*self.flags, *flags))
+
+    def whole(self) -> EnergyFigure:
+        """The figure of what is not part of something longer: unavailable if a counter did not move in it."""
+        if 0 not in self.parts_j:
+            return self
+        return unavailable(self.component, self.source, "a counter did not move within the window", "counter_stuck")
 
     @property
     def low_j(self) -> float | None:
@@ -89,6 +101,11 @@ class EnergyFigure:
         if self.value_j is None or self.low_j is None or self.high_j is None or self.value_j == 0:
             return None
         return (self.high_j - self.low_j) / 2 / self.value_j
+
+
+def short_for_counter(quantisation_j: float, value_j: float) -> bool:
+    """Whether the energy of one update of the counters is more than the share that is let pass."""
+    return quantisation_j * math.sqrt(6) > SHORT_FOR_COUNTER * value_j
 
 
 def widened(bound_j: float | None, standard_uncertainty_j: float) -> float | None:
@@ -118,16 +135,30 @@ class Sensor:
     method: Method = Method.MEASURED_COUNTER
     update_period_s: float | None = None
 
-    def figure(self, joules: float, duration_s: float, *notes: str) -> EnergyFigure:
-        """The figure of a counter that moved by `joules` within `duration_s` seconds.
+    @property
+    def period_s(self) -> float:
+        """Seconds between two updates: measured, or assumed."""
+        return self.update_period_s or ASSUMED_PERIOD_S
+
+    def figure(
+        self, parts_j: Sequence[float], duration_s: float, *notes: str, power_w: float | None = None
+    ) -> EnergyFigure:
+        """The figure of counters that moved by `parts_j` joules within `duration_s` seconds.
 
         Each edge falls anywhere between two updates, so the counter may lack or hold up to one period of power: the
-        difference of two uniform errors, with a standard deviation of power x period / sqrt(6).
+        difference of two uniform errors, with a standard deviation of power x period / sqrt(6). The power is the
+        window's own; of a counter that had no update yet, it is `power_w`. One that should have had one, or whose power
+        nobody knows, has no reading.
         """
+        still = sum(joules == 0 for joules in parts_j)
+        if still and (power_w is None or duration_s > STILL_PERIODS * self.period_s):
+            reason = f"a counter did not move within {duration_s:.3g} s"
+            return unavailable(self.component, self.source, reason, "counter_stuck")
         if self.update_period_s is None:
             notes = (*notes, f"update period not measured: {ASSUMED_PERIOD_S:g} s assumed")
-        edge_j = joules * (self.update_period_s or ASSUMED_PERIOD_S) / duration_s
-        short = edge_j > SHORT_FOR_COUNTER * joules
+        joules = math.fsum(parts_j)
+        edge_j = (joules / duration_s + still * (power_w or 0.0)) * self.period_s
+        quantisation_j = edge_j / math.sqrt(6)
         return EnergyFigure(
             component=self.component,
             value_j=joules,
@@ -137,8 +168,9 @@ class Sensor:
             source=self.source,
             covers=self.covers,
             update_period_s=self.update_period_s,
-            quantisation_j=edge_j / math.sqrt(6),
-            flags=("window_short_for_counter",) if short else (),
+            quantisation_j=quantisation_j,
+            parts_j=tuple(parts_j),
+            flags=(SHORT_FLAG,) if short_for_counter(quantisation_j, joules) else (),
             notes=notes,
         )
 

@@ -1,27 +1,24 @@
 """GPUs through Zeus: energy counters where the boards have them, integrated power where they have not.
 
-The monitor is opened for GPUs alone, because its `total_energy` sums GPUs only and its CPU zones double-count (see
-`rapl.py`). It does not synchronise: the meter does that itself, since Zeus's own call raises beside a CPU-only torch.
+Zeus's device layer finds and reads the boards. Its `ZeusMonitor` is not opened: whatever it is asked for, it opens CPUs
+and chips as well, so that a fault of RAPL would take the GPUs away; and it does not tell a counter at rest from 0 J.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
+import sys
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.energy.figure import ASSUMED_PERIOD_S, EnergyFigure, Method, Sensor, unavailable
+from harness.energy.figure import EnergyFigure, Method, Sensor, unavailable
+from harness.energy.host import own_processes
 from harness.energy.period import update_period_s
 from harness.energy.source import SourceInfo
 from harness.energy.trace import PERIOD_S, Sample, hold_energy_j
-from harness.metrics.efficiency import complete_sum
-
-if TYPE_CHECKING:
-    from zeus.monitor import ZeusMonitor
 
 # Power sensors of NVIDIA boards are off by up to 5 %, in proportion: Yang, Adamek, Armour, "Accurate and Convenient
 # Energy Measurements for GPUs", SC'24.
@@ -38,17 +35,25 @@ SUPERCHIP = "superchip modules, their CPUs and memory included"
 MAX_BOARD_POWER_W = 3000.0
 # A stretch of this many periods without a sample is no reading of power.
 MAX_GAP_PERIODS = 5
+# Samples from one look at the processes on the boards to the next.
+SAMPLES_PER_LOOK = 10
+
+FOREIGN = "foreign_gpu_process"
 
 
-def open_gpus(indices: Sequence[int]) -> GpuCounters | GpuPower:
+def open_gpus(indices: Sequence[int], uuids: Sequence[str] = ()) -> GpuCounters | GpuPower:
     """Some of the visible GPUs: by their counters, or by their power if one lacks a counter.
 
+    Args:
+        indices: Numbers of the GPUs among those that CUDA_VISIBLE_DEVICES leaves.
+        uuids: What CUDA calls these boards, where that is known. It numbers the fastest first unless it is told
+            otherwise, NVML by PCI bus: the boards are then found by these names.
+
     Raises:
-        LookupError: If there are fewer GPUs than asked for, or none that Zeus can read; it says why.
+        LookupError: If there are fewer GPUs than asked for, or none that can be read on its own; it says why.
     """
     from zeus.device import get_gpus
     from zeus.device.exception import ZeusBaseGPUError
-    from zeus.monitor import ZeusMonitor
 
     try:
         gpus = get_gpus()
@@ -56,63 +61,140 @@ def open_gpus(indices: Sequence[int]) -> GpuCounters | GpuPower:
         raise LookupError(f"no GPU counter: {error}") from error
     if len(gpus) <= max(indices):
         raise LookupError(f"Zeus sees {len(gpus)} GPU(s), and the run uses number {max(indices)}")
-    boards = Boards(gpus, indices)
-    if all(gpus.supports_get_total_energy_consumption(index) for index in boards.indices):
-        return GpuCounters(ZeusMonitor(gpu_indices=boards.indices, cpu_indices=[]), boards)
-    return GpuPower(boards)
+    named = uuids and hasattr(gpus.gpus[0], "handle")  # AMD's boards tell no such names through Zeus.
+    boards = Boards(gpus, _by_uuid(gpus, uuids) if named else indices)
+    if shared := [index for index in boards.indices if boards.is_partitioned(index)]:
+        raise LookupError(f"GPU {shared[0]} is in MIG mode: its counter holds every instance on the board")
+    return GpuCounters(boards) if boards.have_counters() else GpuPower(boards)
+
+
+def _by_uuid(gpus: Any, uuids: Sequence[str]) -> list[int]:
+    """Numbers of Zeus's boards with these UUIDs."""
+    told = {index: _nvml(gpus, index, "nvmlDeviceGetUUID") for index in range(len(gpus))}
+    known = {_plain(uuid): index for index, uuid in told.items() if uuid is not None}
+    if missing := [uuid for uuid in uuids if _plain(uuid) not in known]:
+        raise LookupError(f"no board that Zeus sees is the GPU {missing[0]} that CUDA uses")
+    return [known[_plain(uuid)] for uuid in uuids]
+
+
+def _plain(uuid: str | bytes) -> str:
+    text = uuid.decode() if isinstance(uuid, bytes) else uuid
+    return text.removeprefix("GPU-").lower()
 
 
 class Boards:
-    """Some GPUs of Zeus's, and what else they tell than energy."""
+    """Some GPUs of Zeus's, and what else they tell than energy.
+
+    Args:
+        gpus: Zeus's.
+        indices: The boards that the run uses.
+    """
 
     def __init__(self, gpus: Any, indices: Sequence[int]) -> None:
         self.gpus = gpus
         self.indices = list(indices)
         self.name = f"{len(self.indices)} x {gpus.get_name(self.indices[0])}"
+        self.interface = "AMD SMI" if type(gpus).__name__.startswith("AMD") else "NVML"
         superchip = getattr(gpus.gpus[self.indices[0]], "_is_grace_hopper", False)
         self.covers = SUPERCHIP if superchip else "GPU boards"
+        # Who used the boards before this process did, if it has not begun to.
+        self._before = {} if _cuda_in_use() else {index: set(self._processes(index) or ()) for index in self.indices}
+        self._samples = 0
+
+    def have_counters(self) -> bool:
+        """Whether every board has an energy counter, by its architecture and when it is asked."""
+        from zeus.device.gpu.common import ZeusGPUNotSupportedError
+
+        try:
+            return all(map(self.gpus.supports_get_total_energy_consumption, self.indices)) and bool(self.millijoules())
+        except ZeusGPUNotSupportedError:
+            return False
+
+    def millijoules(self) -> list[float]:
+        """The boards' counters."""
+        return [float(self.gpus.get_total_energy_consumption(index)) for index in self.indices]
+
+    def watts(self) -> float | None:
+        """The largest power that any board draws now, or None where they do not tell."""
+        told = [_ask(self.gpus.get_instant_power_usage, index) for index in self.indices]
+        known = [milliwatts / 1000 for milliwatts in told if milliwatts is not None]
+        return max(known, default=None)
+
+    def is_partitioned(self, index: int) -> bool:
+        """Whether a board is divided into instances (MIG)."""
+        mode = _nvml(self.gpus, index, "nvmlDeviceGetMigMode")
+        return mode is not None and mode[0] == 1  # current, pending
 
     def sample(self) -> list[Sample]:
-        """Power, temperature and clock of each board now, and whether it throttles; what it does not tell is None."""
-        return [self._sample(index) for index in self.indices]
+        """Power, temperature and clock of each board now, and what disturbs it; what it does not tell is None."""
+        disturbed = self.flags() if self._samples % SAMPLES_PER_LOOK == 0 else ()
+        self._samples += 1
+        return [self._sample(index, disturbed) for index in self.indices]
 
-    def _sample(self, index: int) -> Sample:
+    def _sample(self, index: int, disturbed: tuple[str, ...]) -> Sample:
         milliwatts = _ask(self.gpus.get_instant_power_usage, index)
-        reasons = self._nvml(index, "nvmlDeviceGetCurrentClocksEventReasons")
+        reasons = _nvml(self.gpus, index, "nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # the name before driver 535
-            reasons = self._nvml(index, "nvmlDeviceGetCurrentClocksThrottleReasons")
+            reasons = _nvml(self.gpus, index, "nvmlDeviceGetCurrentClocksThrottleReasons")
         temperature = _ask(self.gpus.get_gpu_temperature, index)
         if temperature is None:  # Zeus asks by a call that drivers before 565 lack
-            temperature = self._nvml(index, "nvmlDeviceGetTemperature", 0)
+            temperature = _nvml(self.gpus, index, "nvmlDeviceGetTemperature", 0)
+        throttled = ("throttled",) if reasons is not None and int(reasons) & THROTTLE_REASONS else ()
         return Sample(
             time_s=time.perf_counter(),
             component=f"gpu{index}",
             watts=None if milliwatts is None else milliwatts / 1000,
             temperature_c=temperature,
-            clock_mhz=self._nvml(index, "nvmlDeviceGetClockInfo", 1),  # 1: the streaming multiprocessors' clock
-            flags=("throttled",) if reasons is not None and int(reasons) & THROTTLE_REASONS else (),
+            clock_mhz=_nvml(self.gpus, index, "nvmlDeviceGetClockInfo", 1),  # 1: the multiprocessors' clock
+            flags=(*throttled, *disturbed),
         )
 
     def flags(self) -> tuple[str, ...]:
         """Reason codes of what disturbs these boards now: processes of others."""
-        for index in self.indices:
-            processes = self._nvml(index, "nvmlDeviceGetComputeRunningProcesses") or []
-            if len([process for process in processes if process.pid != os.getpid()]) > _own_alias(processes):
-                return ("foreign_gpu_process",)
-        return ()
+        return (FOREIGN,) if any(map(self._is_shared, self.indices)) else ()
 
-    def _nvml(self, index: int, function: str, *arguments: Any) -> Any:
-        """A reading that Zeus does not offer, or None where the board or the vendor has none."""
-        from zeus.device.gpu import nvidia
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of these boards."""
+        told = all(self._processes(index) is not None for index in self.indices)
+        return () if told else ("who else uses the boards is not told",)
 
-        handle = getattr(self.gpus.gpus[index], "handle", None)
-        call = getattr(nvidia.pynvml, function, None)
-        if handle is None or call is None:
-            return None
-        try:
-            return call(handle, *arguments)
-        except nvidia.pynvml.NVMLError:
-            return None
+    def _is_shared(self, index: int) -> bool:
+        """Whether a board runs a process of others.
+
+        In a container, NVML may list processes by numbers that are not ours. One of them may then be this process; not
+        one that was there before the boards were opened, unless this process already used them.
+        """
+        listed = set(self._processes(index) or ())
+        own = own_processes()
+        if not listed - own:
+            return False
+        return bool(listed & own) or bool(listed & self._before.get(index, set())) or len(listed) > 1
+
+    def _processes(self, index: int) -> list[int] | None:
+        found = _nvml(self.gpus, index, "nvmlDeviceGetComputeRunningProcesses")
+        return None if found is None else [process.pid for process in found]
+
+
+def _cuda_in_use() -> bool:
+    if "torch" not in sys.modules:  # It takes seconds to import, and nobody has.
+        return False
+    from harness.energy.cuda import cuda_in_use
+
+    return cuda_in_use()
+
+
+def _nvml(gpus: Any, index: int, function: str, *arguments: Any) -> Any:
+    """A reading that Zeus does not offer, or None where the board or the vendor has none."""
+    from zeus.device.gpu import nvidia
+
+    handle = getattr(gpus.gpus[index], "handle", None)
+    call = getattr(nvidia.pynvml, function, None)
+    if handle is None or call is None:
+        return None
+    try:
+        return call(handle, *arguments)
+    except nvidia.pynvml.NVMLError:
+        return None
 
 
 def _ask(read: Callable[[int], float], index: int) -> float | None:
@@ -125,70 +207,85 @@ def _ask(read: Callable[[int], float], index: int) -> float | None:
         return None
 
 
-def _own_alias(processes: Sequence[Any]) -> int:
-    """1 if this process may be listed under another number, as in a container; 0 if it is listed under its own."""
-    return 0 if any(process.pid == os.getpid() for process in processes) else 1
+class _Devices:
+    """What the two ways of reading boards share: samples, and the boards that count."""
 
-
-class GpuCounters:
-    """Energy source: the total-energy counters of some GPUs, summed, through Zeus's monitor."""
-
-    def __init__(self, monitor: ZeusMonitor, boards: Boards) -> None:
-        self._monitor = monitor
+    def __init__(self, boards: Boards) -> None:
         self._boards = boards
-        self._keys = map("gpu-{}".format, itertools.count())
-        period = update_period_s(lambda: float(boards.gpus.get_total_energy_consumption(boards.indices[0])))
-        source = f"NVML total energy through Zeus, {boards.name}"
+
+    def sample(self) -> list[Sample]:
+        """Power, temperature and clock of each board."""
+        return self._boards.sample()
+
+    @contextmanager
+    def first_device(self) -> Iterator[None]:
+        """Count the first board alone, inside."""
+        indices = self._boards.indices
+        self._boards.indices = indices[:1]
+        try:
+            yield
+        finally:
+            self._boards.indices = indices
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The start of a window: the boards' counters, and what disturbed them then."""
+
+    millijoules: list[float]
+    flags: tuple[str, ...]
+
+
+class GpuCounters(_Devices):
+    """Energy source: the total-energy counters of some GPUs, summed."""
+
+    def __init__(self, boards: Boards) -> None:
+        super().__init__(boards)
+        period = update_period_s(lambda: boards.millijoules()[0])
+        source = f"{boards.interface} total energy through Zeus, {boards.name}"
         self._sensor = Sensor("gpu", source, boards.covers, GAIN, update_period_s=period)
 
     def describe(self) -> list[SourceInfo]:
         """One line for all boards."""
         return [SourceInfo.of(self._sensor)]
 
-    def sample(self) -> list[Sample]:
-        """Power, temperature and clock of each board."""
-        return self._boards.sample()
+    def begin(self) -> Edge:
+        """The counters now."""
+        return Edge(self._boards.millijoules(), self._boards.flags())
 
-    def begin(self) -> str:
-        """Open a window of the monitor; the state is its key."""
-        key = next(self._keys)
-        self._monitor.begin_window(key, sync_execution=False)
-        return key
-
-    def end(self, state: str, duration_s: float) -> list[EnergyFigure]:
-        """Joules over all boards; unavailable where a counter did not move, or moved impossibly."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Zeus warns of zero energy, which is refused below.
-            joules = list((self._monitor.end_window(state, sync_execution=False).gpu_energy or {}).values())
+    def end(self, state: Edge, duration_s: float) -> list[EnergyFigure]:
+        """Joules over all boards; unavailable where a counter did not move when it should have, or impossibly."""
+        counters = self._boards.millijoules()
+        joules = [(after - before) / 1000 for before, after in zip(state.millijoules, counters, strict=True)]
         sensor = self._sensor
-        limit_j = MAX_BOARD_POWER_W * (duration_s + (sensor.update_period_s or ASSUMED_PERIOD_S))
-        if not joules or 0 in joules:
-            reason = f"a counter did not move within {duration_s:.3g} s"
-            return [unavailable("gpu", sensor.source, reason, "counter_stuck")]
+        limit_j = MAX_BOARD_POWER_W * (duration_s + sensor.period_s)
         if min(joules) < 0 or max(joules) > limit_j:
             reason = (
                 f"a counter moved by {min(joules):.6g} to {max(joules):.6g} J in {duration_s:.3g} s, which cannot be"
             )
             return [unavailable("gpu", sensor.source, reason, "counter_jump")]
-        return [sensor.figure(float(sum(joules)), duration_s).flagged(*self._boards.flags())]
+        power_w = self._boards.watts() if 0 in joules else None
+        figure = sensor.figure(joules, duration_s, *self._boards.notes(), power_w=power_w)
+        return [figure.flagged(*dict.fromkeys((*state.flags, *self._boards.flags())))]
 
-    def close(self) -> None:
-        """Nothing to release: the monitor holds no window between calls."""
 
-
-class GpuPower:
+class GpuPower(_Devices):
     """Energy source: the power of some GPUs without counters, sampled and held from sample to sample."""
 
     def __init__(self, boards: Boards) -> None:
-        self._boards = boards
+        super().__init__(boards)
         self._samples: list[Sample] = []
+        measured = update_period_s(lambda: boards.watts() or 0.0)
         self._sensor = Sensor(
             component="gpu",
-            source=f"NVML power every {PERIOD_S:g} s, {boards.name}",
+            source=f"{boards.interface} power every {PERIOD_S:g} s, {boards.name}",
             covers=boards.covers,
             gain=GAIN,
             method=Method.INTEGRATED_POWER,
-            update_period_s=PERIOD_S,
+            update_period_s=max(PERIOD_S, measured or 0.0),
         )
 
     def describe(self) -> list[SourceInfo]:
@@ -197,24 +294,26 @@ class GpuPower:
 
     def sample(self) -> list[Sample]:
         """Power, temperature and clock of each board, kept for the integral."""
-        taken = self._boards.sample()
+        taken = super().sample()
         self._samples.extend(taken)
         return taken
 
-    def begin(self) -> float:
-        """When the window began; a sample is taken at its edge."""
+    def begin(self) -> tuple[float, tuple[str, ...]]:
+        """When the window began, and what disturbed the boards then; a sample is taken at its edge."""
         self.sample()
-        return time.perf_counter()
+        return time.perf_counter(), self._boards.flags()
 
-    def end(self, state: float, duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: tuple[float, tuple[str, ...]], duration_s: float) -> list[EnergyFigure]:
         """Power held from sample to sample; unavailable where a board gave none for a while."""
         self.sample()
-        energies = [self._energy_j(f"gpu{index}", state, state + duration_s) for index in self._boards.indices]
-        joules = complete_sum(energies)
-        if joules is None or 0 in energies:
+        begun, flags = state
+        energies = [self._energy_j(f"gpu{index}", begun, begun + duration_s) for index in self._boards.indices]
+        known = [joules for joules in energies if joules]
+        if len(known) < len(energies):
             reason = f"a board gave no power for more than {MAX_GAP_PERIODS * PERIOD_S:g} s, or gave 0 W throughout"
             return [unavailable("gpu", self._sensor.source, reason, "counter_lost")]
-        return [self._sensor.figure(joules, duration_s).flagged(*self._boards.flags())]
+        figure = self._sensor.figure(known, duration_s, *self._boards.notes())
+        return [figure.flagged(*dict.fromkeys((*flags, *self._boards.flags())))]
 
     def _energy_j(self, component: str, start_s: float, end_s: float) -> float | None:
         own = [sample for sample in self._samples if sample.component == component and sample.time_s >= start_s - 1]
@@ -223,6 +322,3 @@ class GpuPower:
         if not gaps or max(gaps) > MAX_GAP_PERIODS * PERIOD_S:
             return None
         return hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s)
-
-    def close(self) -> None:
-        """Nothing to release."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -22,8 +23,25 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+# Processes of this run that are not children of this one, such as its other ranks under a launcher.
+_peers: set[int] = set()
+
+
+def count_as_own(pids: Iterable[int]) -> None:
+    """From now on, some processes of this machine and their children are this run's as well."""
+    _peers.update(pid for pid in pids if pid != os.getpid())
+
+
+def own_processes() -> set[int]:
+    """Numbers of this process, its children and theirs, and of what counts as own."""
+    return {os.getpid(), *(child.pid for child in _descendants())}
+
+
 def own_cpu_seconds() -> float:
-    """CPU seconds, user and system, of this process and all its children, those that have ended included."""
+    """CPU seconds, user and system, of this process and all its children, those that have ended included.
+
+    Those of other processes that count as own (`count_as_own`) too.
+    """
     ended = os.times()
     seconds = time.process_time() + ended.children_user + ended.children_system
     for child in _descendants():
@@ -37,14 +55,18 @@ def own_cpu_seconds() -> float:
 
 def _descendants() -> list[psutil.Process]:
     """Living children and theirs; where the kernel lists them, without a look at every process of the machine."""
-    listed = [os.getpid()]
+    peers = [pid for pid in _peers if psutil.pid_exists(pid)]
+    roots = [os.getpid(), *peers]
+    listed = list(roots)
     try:
         for pid in listed:  # The list grows by each one's children while it is walked.
             for task in Path(f"/proc/{pid}/task").iterdir():
                 listed.extend(map(int, (task / "children").read_text().split()))
-        return [psutil.Process(pid) for pid in listed[1:]]
+        found = [psutil.Process(pid) for pid in listed[1:]]
     except (OSError, psutil.Error):  # No such list here, or a child that ended just now.
-        return psutil.Process().children(recursive=True)
+        trees = [psutil.Process(pid) for pid in roots if psutil.pid_exists(pid)]
+        found = [*trees[1:], *(child for tree in trees for child in tree.children(recursive=True))]
+    return [process for process in dict.fromkeys(found) if process.pid != os.getpid()]
 
 
 def foreign_seconds(before_s: float | None, now_s: float | None, own_s: float) -> float | None:

@@ -11,13 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.energy.figure import EnergyFigure, TotalEnergy, total, unavailable
 from harness.energy.host import foreign_seconds, machine_cpu_seconds, own_cpu_seconds
-from harness.energy.source import Sampled, Source, SourceInfo
+from harness.energy.source import OfDevices, Sampled, Source, SourceInfo
 from harness.energy.trace import PERIOD_S, PowerSampler
 from harness.energy.validity import Limits, trace_flags
 
@@ -144,6 +144,8 @@ class EnergyMeter:
         foreign = foreign_seconds(window.all_cpu_s, machine_cpu_seconds(), own)
         edges = zip(self._sources, window.states, strict=True)
         figures = [figure for source, state in edges for figure in _end(source, state, duration)]
+        if not window.segment:
+            figures = [figure.whole() for figure in figures]
         closed = Window(
             phase=window.phase,
             repeat=window.repeat,
@@ -174,6 +176,15 @@ class EnergyMeter:
             yield "contended_host"
         yield from dict.fromkeys(flag for figure in figures for flag in figure.flags)
         yield from trace_flags(self.sampler, figures, window.started, ended, self._limits)
+
+    @contextmanager
+    def first_device(self) -> Iterator[None]:
+        """Count the first of several devices alone, inside: the others have nothing to do there."""
+        with ExitStack() as narrowed:
+            for source in self._sources:
+                if isinstance(source, OfDevices):
+                    narrowed.enter_context(source.first_device())
+            yield
 
     def windows_of_this_session(self) -> list[Window]:
         """Those that this meter has measured; those from before an interruption lie before its start."""

@@ -102,6 +102,7 @@ class RaplSource:
         self._zones = zones
         self._jumps: dict[str, list[CounterError]] = {name: [] for name in zones}
         self._last: dict[str, tuple[float, float]] = {}
+        self._watts: dict[str, float] = {}
         self._sensors = {name: self._sensor(name) for name in zones}
 
     @classmethod
@@ -145,7 +146,7 @@ class RaplSource:
                 reading = sum(readings)
                 if name in self._last and now > self._last[name][0]:
                     before_s, before_j = self._last[name]
-                    watts = (reading - before_j) / (now - before_s)
+                    self._watts[name] = watts = (reading - before_j) / (now - before_s)
                 self._last[name] = (now, reading)
             samples.append(Sample(now, name, watts))
         return samples
@@ -166,9 +167,7 @@ class RaplSource:
         assert not isinstance(start, CounterError), "failed readings were answered before"
         assert not isinstance(end, CounterError), "failed readings were answered before"
         joules = [after - before for before, after in zip(start, end, strict=True)]
-        if min(joules) <= 0:  # One zone that stands still would count as 0 J in the sum.
-            return unavailable(name, sensor.source, "a counter did not move within the window", "counter_stuck")
-        return sensor.figure(sum(joules), duration_s)
+        return sensor.figure(joules, duration_s, power_w=self._watts.get(name))
 
     def _read(self, name: str) -> Readings:
         """Joules of each of the component's zones; a jump is remembered for the windows that it falls into."""

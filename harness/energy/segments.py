@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
-from harness.energy.figure import EnergyFigure, Method
+from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, short_for_counter
 from harness.energy.meter import Window, Work
 from harness.metrics.efficiency import complete_sum
 
@@ -23,11 +23,17 @@ def merged_repeats(windows: Iterable[Window]) -> list[Window]:
 def merged(windows: Sequence[Window]) -> Window:
     """Windows as one: sums of times, work and energies; a figure that any of them lacks is lacking.
 
-    The errors at the edges of counters are independent from window to window, and add in quadrature.
+    The errors at the edges of counters are independent from window to window, and add in quadrature. Whether all of
+    it is short for its counter is a question to the sum; so is whether a counter moved at all.
     """
     if len(windows) == 1:
-        return windows[0]
+        figures = [figure.whole() for figure in windows[0].figures]
+        return replace(
+            windows[0], figures=tuple(figures), flags=_union([windows[0].flags, *(f.flags for f in figures)])
+        )
     figures = [merged_figure(parts) for parts in zip(*(window.figures for window in windows), strict=True)]
+    flags = _union([*(window.flags for window in windows), *(figure.flags for figure in figures)])
+    short = any(SHORT_FLAG in figure.flags for figure in figures)
     return replace(
         windows[0],
         duration_s=sum(window.duration_s for window in windows),
@@ -40,7 +46,7 @@ def merged(windows: Sequence[Window]) -> Window:
             }
         ),
         figures=tuple(figures),
-        flags=_union(window.flags for window in windows),
+        flags=tuple(flag for flag in flags if short or flag != SHORT_FLAG),
     )
 
 
@@ -48,16 +54,21 @@ def merged_figure(figures: Sequence[EnergyFigure]) -> EnergyFigure:
     """One component over several windows."""
     value = complete_sum([figure.value_j for figure in figures])
     known = value is not None
-    return replace(
+    quantisation_j = math.hypot(*(figure.quantisation_j for figure in figures))
+    short = value is not None and short_for_counter(quantisation_j, value)
+    parts = [figure.parts_j for figure in figures]
+    summed = replace(
         figures[0],
         value_j=value,
         systematic_low_j=complete_sum([figure.systematic_low_j for figure in figures]) if known else None,
         systematic_high_j=complete_sum([figure.systematic_high_j for figure in figures]) if known else None,
         method=Method.worst([figure.method for figure in figures]) if known else Method.UNAVAILABLE,
-        quantisation_j=math.hypot(*(figure.quantisation_j for figure in figures)),
-        flags=_union(figure.flags for figure in figures),
+        quantisation_j=quantisation_j,
+        parts_j=tuple(map(math.fsum, zip(*parts, strict=True))) if len({len(part) for part in parts}) == 1 else (),
+        flags=tuple(flag for flag in _union(figure.flags for figure in figures) if short or flag != SHORT_FLAG),
         notes=_union(figure.notes for figure in figures),
     )
+    return summed.whole()
 
 
 def without_short_repeats(windows: Iterable[Window], phase: str, shortest_s: float) -> list[Window]:

@@ -60,10 +60,10 @@ class SocSource:
             reason = "the chip gave no energy for the window"
             return [unavailable("soc", self._sensor.source, reason, "counter_stuck")]
         if total_mj is not None:
-            return [self._sensor.figure(joules, duration_s)]
+            return [self._sensor.figure([joules], duration_s)]
         # A part that this chip does not tell is not in the sum, and is not called so.
         parts_read = f"the chip's {', '.join(known)}"
-        return [replace(self._sensor.figure(joules, duration_s, f"the sum of {parts_read}"), covers=parts_read)]
+        return [replace(self._sensor.figure([joules], duration_s, f"the sum of {parts_read}"), covers=parts_read)]
 
     def close(self) -> None:
         """Nothing to release."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -46,6 +47,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release what the source holds."""
+        ...
+
+
+@runtime_checkable
+class OfDevices(Protocol):
+    """A source of several devices, of which the run may use the first alone for a while."""
+
+    def first_device(self) -> AbstractContextManager[None]:
+        """Count the first device alone, inside."""
         ...
 
 

@@ -76,7 +76,7 @@ class WallMeter:
         gap = max(after - before for (before, _), (after, _) in pairwise(readings) if after > begin and before < end)
         if gap > MAX_GAP_PERIODS * self._period_s:
             return [self._missing(f"the log has a gap of {gap:.1f} s inside the window")]
-        return [self._sensor.figure(joules, duration_s)]
+        return [self._sensor.figure([joules], duration_s)]
 
     def _missing(self, reason: str) -> EnergyFigure:
         return unavailable("node", self._sensor.source, reason, "counter_lost")

@@ -7,7 +7,7 @@ phase: `train` for training, `score` for scoring.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Better = Literal["lower", "higher", ""]
 Average = Literal["arithmetic", "geometric", "harmonic"]
@@ -54,6 +54,26 @@ class Metric:
     def phrase(self) -> str:
         """Label inside a sentence; acronyms keep their capitals."""
         return self.label if self.label[1:2].isupper() else self.label[:1].lower() + self.label[1:]
+
+
+def _of_component(component: str, name: str) -> tuple[Metric, ...]:
+    """Columns of one component alone, as if it were the only one that was read."""
+    path = f"summary.phases.{{main}}.components.{component}"
+    alone = f"As joules_per_token, of {name} alone: its figure may be measured where the total is not."
+    cost: dict[str, Any] = {"unit": "mJ/token", "scale": 1e3}
+    error = f"{component}_joules_per_token_relative_half_width"
+    return (
+        Metric(f"{component}_joules_per_token", f"{path}.joules_per_token", f"{name} energy per token", alone, better="lower", error=error, **cost),
+        *(
+            Metric(f"{component}_joules_per_token_{end}", f"{path}.joules_per_token_{end}", f"{name} energy per token, {label}", f"As joules_per_token_{end}, of {name} alone.", **cost)
+            for end, label in (("ci_low", "low"), ("ci_high", "high"), ("low", "systematic low"), ("high", "systematic high"))
+        ),
+        Metric(error, f"{path}.joules_per_token_relative_half_width", f"Random error of {name} energy", f"95 % half-width over the mean, of {name} alone.", unit="%", scale=100, digits=2),
+        Metric(f"{component}_net_joules_per_token", f"{path}.net_joules_per_token", f"Net {name} energy per token", "Above its own idle baseline.", better="lower", **cost),
+        Metric(f"{component}_energy_method", f"{path}.energy_method", f"{name} energy is", "How it was obtained."),
+        Metric(f"{component}_mean_power_w", f"{path}.mean_power_w", f"{name} power", "Energy over time.", unit="W"),
+        Metric(f"{component}_idle_power_w", f"summary.idle.components.{component}.power_w", f"{name} idle power", "Of the loaded machine, before and after the work.", unit="W"),
+    )  # fmt: skip
 
 
 BOTH: tuple[Literal["quality", "energy"], ...] = ("quality", "energy")
@@ -253,6 +273,9 @@ METRICS = (
     Metric("soc_energy_j", "summary.phases.{main}.soc_energy_j", "SoC energy", "Over the measured repeats.", unit="J"),
     Metric("node_energy_j", "summary.phases.{main}.node_energy_j", "Node energy", "By the wall meter, over the measured repeats.", unit="J"),
     Metric("dram_energy_j", "summary.phases.{main}.dram_energy_j", "DRAM energy", "Over the measured repeats.", unit="J"),
+    *_of_component("gpu", "GPU"),
+    *_of_component("cpu", "CPU"),
+    *_of_component("dram", "DRAM"),
     Metric("mean_power_w", "summary.phases.{main}.mean_power_w", "Mean power", "Energy over time.", _ENERGY, "W"),
     Metric(
         "train_energy_j",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Mapping
 
 import numpy as np
@@ -29,10 +30,12 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     """Add joules per token over those of the cheapest comparable run that is ok, with an interval.
 
     The scale of a sensor, or of the modelled CPU, is common to comparable runs and cancels: what remains is random
-    error, and, for a model of two curves, the range from the ratio under one curve to the ratio under the other.
+    error; for a model of two curves, the range from the ratio under one curve to the ratio under the other; and, for a
+    sum of components, the range over all ways in which their scales may be off, each by itself.
     """
-    runs = runs.copy()
-    costs = ["joules_per_token", "joules_per_token_low", "joules_per_token_high"]
+    columns, scales = list(runs), _scales(runs)
+    runs = pd.concat([runs, scales], axis=1)
+    costs = ["joules_per_token", *scales]
     half_width = "joules_per_token_relative_half_width"
     known = runs[(runs["status"] == "ok") & runs["joules_per_token"].notna()]
     for _, group in known.groupby(COMPARABLE, dropna=False):
@@ -47,7 +50,24 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
         # On a logarithmic scale, as no ratio is negative.
         runs.loc[group.index, "energy_ratio_ci_low"] = ratios.min(axis=1) * np.exp(-spread)
         runs.loc[group.index, "energy_ratio_ci_high"] = ratios.max(axis=1) * np.exp(spread)
-    return runs
+    return runs[columns]
+
+
+# Components that may stand in one sum, each with a scale of its own.
+COMPONENTS = ("gpu", "cpu", "dram")
+
+
+def _scales(runs: pd.DataFrame) -> pd.DataFrame:
+    """Joules per token, a column for each way in which the components' scales may be at an end of what they may be."""
+    told = runs[[f"{name}_joules_per_token_{end}" for name in COMPONENTS for end in ("low", "high")]].astype(float)
+    # Records of earlier versions tell the bounds of the sum alone; and what a wall meter reads is no sum.
+    apart = told.notna().any(axis=1) & (runs["energy_components"] != "node")
+    found = {}
+    for ends in itertools.product(("low", "high"), repeat=len(COMPONENTS)):
+        chosen = [f"{name}_joules_per_token_{end}" for name, end in zip(COMPONENTS, ends, strict=True)]
+        together = runs[f"joules_per_token_{ends[0]}"].astype(float)
+        found[f"scales {' '.join(ends)}"] = told[chosen].sum(axis=1).where(apart, together)
+    return pd.DataFrame(found, index=runs.index)
 
 
 # Runs that agree in all of these scored the same tokens of the same text.

@@ -10,7 +10,7 @@ from harness.config.platform import ProtocolConfig
 from harness.energy.meter import Window
 from harness.metrics.efficiency import ratio
 from harness.runner.turns import between_repeats, waited_s
-from harness.stats.intervals import mean_interval
+from harness.stats.intervals import SEQUENTIAL_LEVEL, mean_interval
 
 
 def repeat_until_precise(protocol: ProtocolConfig, measure: Callable[[int], Window]) -> str:
@@ -42,10 +42,11 @@ def repeat_in_turn(protocol: ProtocolConfig, measures: Mapping[str, Callable[[in
 
 def _why_stop(protocol: ProtocolConfig, windows: Sequence[Window], elapsed_s: float) -> str:
     """Why these repeats are enough, or an empty string."""
-    interval = mean_interval(costs_per_token(windows))
+    interval = mean_interval(costs_per_token(windows), SEQUENTIAL_LEVEL)
     half_width = math.inf if interval is None else interval.relative_half_width
     if len(windows) >= protocol.min_repeats and half_width <= protocol.target_half_width:
-        return f"half-width {half_width:.2%} is within {protocol.target_half_width:.2%}"
+        cost = "joules" if _have_energy(windows) else "seconds"
+        return f"half-width {half_width:.2%} of {cost} per token is within {protocol.target_half_width:.2%}"
     if elapsed_s / 60 >= protocol.max_minutes:
         return f"limit of {protocol.max_minutes:g} minutes after {len(windows)} repeats"
     return ""
@@ -53,6 +54,9 @@ def _why_stop(protocol: ProtocolConfig, windows: Sequence[Window], elapsed_s: fl
 
 def costs_per_token(windows: Sequence[Window]) -> list[float]:
     """Joules per token of each window; seconds per token of each where any lacks its energy."""
-    energies = [window.energy.value_j for window in windows]
-    costs = [window.duration_s for window in windows] if None in energies else energies
+    costs = [window.energy.value_j if _have_energy(windows) else window.duration_s for window in windows]
     return [cost for cost in map(ratio, costs, [window.work.tokens for window in windows]) if cost is not None]
+
+
+def _have_energy(windows: Sequence[Window]) -> bool:
+    return all(window.energy.value_j is not None for window in windows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.config.platform import ProtocolConfig
@@ -17,7 +17,7 @@ from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
 from harness.runner.metering import training_windows
 from harness.runner.peaks import peak_cuda, peak_rss_bytes
-from harness.stats.intervals import best_interval
+from harness.stats.intervals import SEQUENTIAL_LEVEL, best_interval
 
 
 def summarise(
@@ -33,9 +33,10 @@ def summarise(
     """
     phases = {window.phase for window in windows if window.repeat is not None} | set(stop_reasons)
     idle = idle_baseline(windows)
+    components = {name: _idle_powers(of_component(windows, name)) for name in components_of(windows)}
     return {
         "main_phase": config.task.main_phase,
-        "idle": vars(idle),
+        "idle": {**vars(idle), "components": components},
         "phases": {
             phase: {**_phase(windows, phase, config, idle), "stop_reason": stop_reasons.get(phase, "")}
             for phase in sorted(phases)
@@ -61,7 +62,8 @@ class IdleBaseline:
     Attributes:
         unloaded_w, before_w, after_w: Mean power of each idle window in watts.
         power_w: Mean of before and after; None where one is missing, or where they differ too much.
-        half_difference_w: Half of what they differ by: the uncertainty of `power_w`.
+        half_difference_w: Half of what they differ by. Idle power during the work is taken to lie between the two.
+        quantisation_w: Standard uncertainty of `power_w` from the counters' updates at the edges of the two windows.
         reason: Why there is no `power_w`.
         mismatch: Whether that is because they differ too much.
     """
@@ -73,16 +75,22 @@ class IdleBaseline:
     half_difference_w: float | None
     reason: str
     mismatch: bool = False
+    quantisation_w: float = 0.0
 
 
+LOADED = ("loaded, before", "loaded, after")
 # Net energy is void where the idle power before and after the work differ by more than this share.
 IDLE_MISMATCH = 0.05
+
+
+# Idle power is that of all devices.
+_NO_IDLE = IdleBaseline(None, None, None, None, None, "one of several devices did this alone")
 
 
 def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
     """The idle baseline of a run."""
     watts = {w.label: ratio(w.energy.value_j, w.duration_s) for w in windows if w.phase == "idle"}
-    unloaded, before, after = (watts.get(label) for label in ("unloaded", "loaded, before", "loaded, after"))
+    unloaded, before, after = (watts.get(label) for label in ("unloaded", *LOADED))
     if any(window.energy.method is Method.MODELLED for window in windows if window.phase == "idle"):
         return IdleBaseline(None, None, None, None, None, "the idle power of a modelled CPU would be an assumption")
     if before is None or after is None:
@@ -91,14 +99,16 @@ def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
     if 2 * half > IDLE_MISMATCH * mean:
         reason = f"idle power was {before:.1f} W before the work and {after:.1f} W after it"
         return IdleBaseline(unloaded, before, after, None, half, reason, mismatch=True)
-    return IdleBaseline(unloaded, before, after, mean, half, "")
+    edges = [ratio(w.energy.quantisation_j, w.duration_s) or 0.0 for w in windows if w.label in LOADED]
+    return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=math.hypot(*edges) / 2)
 
 
 def _net(sums: _Sums, idle: IdleBaseline, relative_half_width: float | None) -> dict[str, float | None]:
     """Gross energy minus idle power x time, and its uncertainty as the half-width of a 95 % interval.
 
-    Three parts in quadrature: that of the gross energy (`relative_half_width`), half of what the baselines differ by
-    over the same time, and the sensor's gain, which scales gross and idle alike and so counts on the difference only.
+    Four parts in quadrature: that of the gross energy (`relative_half_width`); half of what the baselines differ by
+    over the same time, as idle power may have been anything between them; what the counters' updates add to the
+    baselines; and the sensor's gain, which scales gross and idle alike and so counts on the difference only.
     """
     if sums.energy_j is None or sums.duration_s is None or idle.power_w is None or idle.half_difference_w is None:
         return {"net_energy_j": None, "net_energy_uncertainty_j": None, "net_joules_per_token": None}
@@ -107,7 +117,10 @@ def _net(sums: _Sums, idle: IdleBaseline, relative_half_width: float | None) -> 
     if relative_half_width is not None and sums.systematic_low_j is not None and sums.systematic_high_j is not None:
         gain = (sums.systematic_high_j - sums.systematic_low_j) / 2 / sums.energy_j
         uncertainty = math.hypot(
-            relative_half_width * sums.energy_j, idle.half_difference_w * sums.duration_s, gain * net
+            relative_half_width * sums.energy_j,
+            idle.half_difference_w * sums.duration_s,
+            COVERAGE * idle.quantisation_w * sums.duration_s,
+            gain * net,
         )
     return {
         "net_energy_j": net,
@@ -146,13 +159,56 @@ def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
     }
 
 
+def components_of(windows: Sequence[Window]) -> list[str]:
+    """Names of the components that were read, or should have been."""
+    return sorted({figure.component for window in windows for figure in window.figures})
+
+
+def of_component(windows: Sequence[Window], name: str) -> list[Window]:
+    """The windows as if nothing but one component had been read."""
+    return [
+        replace(window, figures=tuple(figure for figure in window.figures if figure.component == name))
+        for window in windows
+    ]
+
+
+def _idle_powers(windows: Sequence[Window]) -> dict[str, Any]:
+    idle = idle_baseline(windows)
+    return {"unloaded_w": idle.unloaded_w, "power_w": idle.power_w, "reason": idle.reason}
+
+
+def _efficiency(used: Sequence[Window], sums: _Sums, idle: IdleBaseline) -> dict[str, Any]:
+    """Power and energy per token over the repeats that count, gross and net."""
+    interval = _token_interval(used, sums)
+    return {
+        "energy_method": Method.worst([window.energy.method for window in used]).value,
+        "mean_power_w": ratio(sums.energy_j, sums.duration_s),
+        "joules_per_token": ratio(sums.energy_j, sums.tokens),
+        **interval,
+        **_net(sums, idle, interval["joules_per_token_relative_half_width"]),
+    }
+
+
+def _of_components(windows: Sequence[Window], used: Sequence[Window], alone: bool) -> dict[str, Any]:
+    """Efficiency by each component as if it were the only one: its figure may be measured where the total is not."""
+    found = {}
+    for name in components_of(used):
+        own = of_component(used, name)
+        found[name] = _efficiency(
+            own, _Sums.over(own), _NO_IDLE if alone else idle_baseline(of_component(windows, name))
+        )
+    return found
+
+
 def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBaseline) -> dict[str, Any]:
     repeats = merged_repeats(window for window in windows if window.phase == phase)
     used = [window for window in repeats if not EXCLUDED & set(window.flags)]
+    # Of several devices, all train; what else there is, the first does alone.
+    devices = config.hardware.devices if phase == "train" else 1
+    alone = devices < config.hardware.devices
     unflagged = _Sums.over([window for window in repeats if not window.flags])
     sums = _Sums.over(used)
     hardware = config.hardware
-    interval = _token_interval(used, sums)
     mismatch = ["idle_mismatch"] if idle.mismatch else []
     return {
         "repeats": len(used),
@@ -166,15 +222,11 @@ def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBase
         "text_bytes": sums.text_bytes,
         "flops": sums.flops,
         "tokens_per_second": ratio(sums.tokens, sums.duration_s),
-        "mfu": utilisation(
-            sums.flops, sums.duration_s, hardware.peak_flops.get(config.precision.compute), hardware.devices
-        ),
-        "mbu": utilisation(sums.memory_bytes, sums.duration_s, hardware.memory_bandwidth_bytes_per_s, hardware.devices),
-        "mean_power_w": ratio(sums.energy_j, sums.duration_s),
-        "joules_per_token": ratio(sums.energy_j, sums.tokens),
+        "mfu": utilisation(sums.flops, sums.duration_s, hardware.peak_flops.get(config.precision.compute), devices),
+        "mbu": utilisation(sums.memory_bytes, sums.duration_s, hardware.memory_bandwidth_bytes_per_s, devices),
+        **_efficiency(used, sums, _NO_IDLE if alone else idle),
+        "components": _of_components(windows, used, alone),
         "joules_per_token_unflagged": ratio(unflagged.energy_j, unflagged.tokens),
-        **interval,
-        **_net(sums, idle, interval["joules_per_token_relative_half_width"]),
         "joules_per_sample": ratio(sums.energy_j, sums.samples),
         "joules_per_step": ratio(sums.energy_j, sums.iterations),
         "joules_per_byte": ratio(sums.energy_j, sums.text_bytes),
@@ -230,14 +282,16 @@ class _Sums:
 def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
     """95 % intervals of joules per token, in parts.
 
-    `random`: Student's t over repeats, or from ten on the BCa bootstrap (`interval` says which), relative.
+    `random`: Student's t over repeats, or from ten on the BCa bootstrap (`interval` says which), relative; wider where
+    the repeats went on until it was narrow, as all but those of a training do.
     `quantisation`: 1.96 standard uncertainties of the counters' updates at the windows' edges, relative.
     `relative_half_width`: both, in quadrature; what counts between cells of a machine.
     `low`, `high`: the bounds of what is systematic (sensor gain, or the model's two curves). `ci_low`, `ci_high`: the
     half-width, around these bounds.
     """
     costs = [ratio(window.energy.value_j, window.work.tokens) for window in used]
-    found = best_interval([cost for cost in costs if cost is not None], seed=0)
+    level = 0.95 if used and used[0].phase == "train" else SEQUENTIAL_LEVEL
+    found = best_interval([cost for cost in costs if cost is not None], seed=0, level=level)
     interval = None if found is None else found[0]
     low, high = ratio(sums.systematic_low_j, sums.tokens), ratio(sums.systematic_high_j, sums.tokens)
     quantisation = ratio(COVERAGE * sums.quantisation_j, sums.energy_j)
@@ -252,13 +306,11 @@ def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
 
 def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
     energies = [window.energy for window in used]
-    components = sorted({figure.component for window in used for figure in window.figures})
-    per_component = {f"{name}_energy_j": _component(used, name) for name in components}
+    per_component = {f"{name}_energy_j": _component(used, name) for name in components_of(used)}
     return {
         "total_energy_j": sums.energy_j,
         "total_energy_low_j": sums.low_j,
         "total_energy_high_j": sums.high_j,
-        "energy_method": Method.worst([energy.method for energy in energies]).value,
         "energy_components": "+".join(sorted({name for energy in energies for name in energy.components})),
         **per_component,
     }

@@ -42,7 +42,8 @@ def run_train(session: Session) -> TaskOutcome:
         merge_adapters(session.model.network)
     if task.save_checkpoint:
         save_checkpoint(session.model, session.folder)
-    scored = session.objective.score(session, module, task.scoring)
+    with session.meter.first_device():
+        scored = session.objective.score(session, module, task.scoring)
     remove_checkpoint(session.folder)
     return replace(
         scored, stop_reasons={**scored.stop_reasons, "train": found.pop("stop_reason")}, training=found, model=facts

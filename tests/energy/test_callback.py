@@ -1,10 +1,13 @@
 """EnergyMonitor on Trainers that know nothing of this project."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
+import time
 
+import psutil
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -84,6 +87,34 @@ def test_an_error_closes_the_open_windows(tmp_path):
     with pytest.raises(ZeroDivisionError):
         trainer(tmp_path, monitor, logger=False).fit(Fails())
     assert [window.flags[0] for window in monitor.meter.windows] == ["interrupted", "interrupted"]
+
+
+def test_the_cpu_time_of_a_nodes_other_processes_is_this_runs_own(tmp_path, monkeypatch):
+    """As under torchrun, where the ranks are not children of each other."""
+    from harness.energy import host
+
+    monkeypatch.setattr(host, "_peers", set())
+    spin = textwrap.dedent(f"""
+        import time
+        from pathlib import Path
+        while time.process_time() < 1.0: pass
+        spun = Path("{tmp_path}/spun")
+        spun.touch()
+        while spun.exists(): time.sleep(0.05)
+    """)
+    # Through a shell that ends at once, so that it is nobody's child here.
+    shell = f"{sys.executable} -c '{spin}' >/dev/null 2>&1 & echo $!"
+    pid = int(subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=20).stdout)
+    while not (tmp_path / "spun").exists():
+        time.sleep(0.05)
+    before = host.own_cpu_seconds()
+    host.count_as_own([pid, os.getpid()])
+    assert 0.95 <= host.own_cpu_seconds() - before < 3.0  # to a tick of the system's clock
+    assert host.own_processes() == {os.getpid(), pid}
+    (tmp_path / "spun").unlink()
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    assert host.own_cpu_seconds() >= before
 
 
 def test_a_reading_that_one_process_lacks_is_not_summed():

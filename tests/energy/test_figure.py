@@ -42,17 +42,17 @@ def test_a_figure_is_unavailable_exactly_when_it_has_no_value():
 
 def test_a_counters_figure_by_hand():
     sensor = Sensor("gpu", "counter", "board", gain=0.05, update_period_s=0.1)
-    made = sensor.figure(300.0, duration_s=10.0)
+    made = sensor.figure([300.0], duration_s=10.0)
     assert made.quantisation_j == pytest.approx(30 * 0.1 / 6**0.5)  # power x period / sqrt 6
     assert made.low_j == pytest.approx(285 - 1.96 * made.quantisation_j)
     assert made.high_j == pytest.approx(315 + 1.96 * made.quantisation_j)
     assert made.relative_uncertainty == pytest.approx((15 + 1.96 * made.quantisation_j) / 300)
     assert made.flags == ()
-    assert sensor.figure(300.0, duration_s=1.9).flags == ("window_short_for_counter",)
+    assert sensor.figure([300.0], duration_s=1.9).flags == ("window_short_for_counter",)
 
 
 def test_an_update_period_that_is_not_known_is_not_taken_for_zero():
-    made = Sensor("soc", "chip", "chip", gain=0.1).figure(100.0, duration_s=1.0)
+    made = Sensor("soc", "chip", "chip", gain=0.1).figure([100.0], duration_s=1.0)
     assert made.quantisation_j == pytest.approx(100 * 0.6 / 6**0.5)
     assert made.update_period_s is None
     assert made.notes == ("update period not measured: 0.6 s assumed",)

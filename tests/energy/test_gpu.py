@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+import types
+
 import pytest
 
 from harness.energy.figure import Method
@@ -38,9 +43,29 @@ def test_a_counter_that_did_not_move_is_unavailable_and_not_zero(nvml):
     source = open_gpus([0, 1])
     state = source.begin()
     nvml.energy_mj[0] += 1_000
-    [figure] = source.end(state, 0.01)
+    figure = source.end(state, 0.01)[0].whole()
     assert figure.value_j is None
     assert "did not move" in figure.notes[0]
+    [figure] = source.end(state, 2.0)  # Longer than a counter may stand still, also in a part of a repeat.
+    assert figure.value_j is None
+    assert figure.flags == ("counter_stuck",)
+
+
+def test_a_part_of_a_repeat_without_an_update_has_the_boards_power_for_an_error(nvml):
+    source = open_gpus([0, 1])  # Their counters stand still: a period of 0.6 s is assumed.
+    state = source.begin()
+    nvml.energy_mj[0] += 9_000
+    nvml.power_mw = [90_000, 250_000]
+    [figure] = source.end(state, 0.1)
+    assert figure.parts_j == (9.0, 0.0)
+    assert figure.quantisation_j == pytest.approx((9 / 0.1 + 250) * 0.6 / 6**0.5)
+
+
+def test_a_part_without_an_update_of_a_board_without_power_is_unavailable(nvml, monkeypatch):
+    source = open_gpus([0])
+    state = source.begin()
+    monkeypatch.setattr(source._boards, "watts", lambda: None)
+    assert source.end(state, 0.1)[0].value_j is None
 
 
 def test_a_counter_that_runs_backwards_is_unavailable(nvml):
@@ -128,3 +153,119 @@ def test_older_drivers_tell_temperature_and_throttling_under_other_names(nvml, m
     [sample, *_] = open_gpus([0]).sample()
     assert sample.temperature_c == 61
     assert sample.flags == ("throttled",)
+
+
+def test_a_fault_of_the_cpus_counters_does_not_take_the_gpus_away(nvml, rapl):
+    """Zeus's own monitor opens both, whatever it is asked for."""
+    from zeus.monitor import ZeusMonitor
+
+    (rapl.root / "intel-rapl:0" / "max_energy_range_uj").unlink()
+    with pytest.raises(Exception, match="max energy range"):
+        ZeusMonitor(gpu_indices=[0], cpu_indices=[])
+    state = (source := open_gpus([0])).begin()
+    nvml.energy_mj[0] += 1_000
+    assert source.end(state, 0.1)[0].value_j == pytest.approx(1.0)
+
+
+def test_a_board_that_refuses_its_counter_when_asked_is_read_by_its_power(nvml, monkeypatch):
+    from zeus.device.gpu import nvidia
+
+    def refuse(handle):
+        raise nvidia.pynvml.NVMLError(nvidia.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetTotalEnergyConsumption", refuse)
+    [info] = open_gpus([0]).describe()
+    assert info.method is Method.INTEGRATED_POWER
+
+
+def test_a_board_in_mig_mode_is_refused(nvml, monkeypatch):
+    """Its counter holds what every instance draws, also those of others."""
+    from zeus.device.gpu import nvidia
+
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetMigMode", lambda handle: [handle, handle], raising=False)
+    assert open_gpus([0]).describe()
+    with pytest.raises(LookupError, match="GPU 1 is in MIG mode"):
+        open_gpus([0, 1])
+
+
+def test_boards_are_found_by_what_cuda_calls_them(nvml, monkeypatch):
+    from zeus.device.gpu import nvidia
+
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-AA-{handle}", raising=False)
+    source = open_gpus([0], uuids=["aa-1"])
+    state = source.begin()
+    nvml.energy_mj[0] += 1_000
+    nvml.energy_mj[1] += 9_000
+    assert source.end(state, 1.0)[0].value_j == pytest.approx(9.0)
+    with pytest.raises(LookupError, match="no board that Zeus sees is the GPU aa-2"):
+        open_gpus([0], uuids=["aa-2"])
+
+
+def test_the_first_of_several_devices_may_count_alone_for_a_while(nvml):
+    meter = EnergyMeter([open_gpus([0, 1])])
+
+    def spent():
+        window = meter.begin("score")
+        nvml.energy_mj[0] += 1_000
+        nvml.energy_mj[1] += 500
+        return meter.end(window).energy.value_j
+
+    assert spent() == pytest.approx(1.5)
+    with meter.first_device():
+        assert spent() == pytest.approx(1.0)
+    assert spent() == pytest.approx(1.5)
+    meter.close()
+
+
+def process(pid):
+    return types.SimpleNamespace(pid=pid)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "shared"),
+    [
+        ([], [], False),
+        ([], ["own"], False),
+        ([], ["child"], False),
+        ([], ["own", 1], True),
+        ([], [1], False),  # It may be this process, by another number.
+        ([], [1, 2], True),
+        ([1], [1], True),  # It was there before this process used the board.
+        ([1], [2], False),
+    ],
+)
+def test_whose_processes_are_on_a_board(nvml, before, now, shared):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        known = {"own": os.getpid(), "child": child.pid}
+        nvml.processes = [process(known.get(pid, pid)) for pid in before]
+        source = open_gpus([0])
+        state = source.begin()
+        nvml.processes = [process(known.get(pid, pid)) for pid in now]
+        nvml.energy_mj[0] += 1_000
+        [figure] = source.end(state, 0.1)
+        child.communicate(b"\n")
+    beginning = ("foreign_gpu_process",) if before else ()
+    assert figure.flags[1:] == (("foreign_gpu_process",) if shared else beginning)
+    assert figure.flags[0] == "window_short_for_counter"
+
+
+def test_what_a_board_does_not_tell_of_its_processes_is_noted(nvml, monkeypatch):
+    from zeus.device.gpu import nvidia
+
+    def refuse(handle):
+        raise nvidia.pynvml.NVMLError(nvidia.pynvml.NVML_ERROR_NO_PERMISSION)
+
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetComputeRunningProcesses", refuse)
+    source = open_gpus([0])
+    state = source.begin()
+    nvml.energy_mj[0] += 1_000
+    assert "who else uses the boards is not told" in source.end(state, 0.1)[0].notes
+
+
+def test_a_foreign_process_that_came_and_went_is_seen_by_the_sampler(nvml):
+    source = open_gpus([0])
+    nvml.processes = [process(1), process(2)]
+    assert "foreign_gpu_process" in source.sample()[0].flags
+    nvml.processes = []
+    flags = [source.sample()[0].flags for _ in range(10)]
+    assert flags == [()] * 10  # A look every tenth sample: this time, and nobody was there.

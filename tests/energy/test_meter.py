@@ -230,6 +230,19 @@ def test_a_gpu_run_measures_gpus_and_the_cpu(nvml, rapl):
     assert joules == pytest.approx({"gpu": 3.0, "cpu": 4.0, "dram": 0.5})
 
 
+def test_gpus_alone_are_a_total_of_what_is_measured(nvml, monkeypatch):
+    """On a machine without RAPL, energy=auto would add a modelled CPU to measured boards."""
+    meter = EnergyMeter(open_sources(*options("hardware=cuda", "energy=gpu")))
+    with meter.window("score"):
+        nvml.energy_mj[0] += 3_000
+    energy = meter.windows[0].energy
+    assert (energy.value_j, energy.components) == (pytest.approx(3.0), ("gpu",))
+    assert energy.method is Method.MEASURED_COUNTER
+    [figure] = open_sources(*options("hardware=cpu", "energy=gpu"))[0].end(None, 1.0)
+    assert figure.value_j is None
+    assert figure.notes == ("the run uses no GPU",)
+
+
 def test_a_missing_gpu_counter_leaves_the_total_empty(rapl, monkeypatch):
     from zeus.device import gpu
 

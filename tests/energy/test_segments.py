@@ -44,10 +44,38 @@ def test_a_modelled_part_makes_the_repeat_modelled():
     assert whole.energy.method is Method.MODELLED
 
 
+def boards(parts, duration, quantisation):
+    """A window over two boards whose counters moved by `parts` joules."""
+    joules = EnergyFigure(
+        *("gpu", sum(parts), 0.95 * sum(parts), 1.05 * sum(parts), Method.MEASURED_COUNTER, "NVML", "boards", 0.1),
+        *(quantisation, parts, ("window_short_for_counter",)),
+    )
+    return window(1, duration, [joules], flags=("window_short_for_counter",))
+
+
+def test_whether_a_counter_is_too_slow_is_a_question_to_the_sum_of_the_parts():
+    """One update of 5 J in each: more than 5 % of a part, and in quadrature 5 x sqrt(4) = 10 J of 240 J in all."""
+    parts = [boards((30.0, 30.0), 1.0, 5 / math.sqrt(6)) for _ in range(4)]
+    assert merged(parts).flags == ()
+    assert merged(parts).figures[0].flags == ()
+    assert merged(parts[:2]).flags == ("window_short_for_counter",)  # 7.1 J of 120 J
+
+
+def test_a_part_without_an_update_is_a_reading_and_a_repeat_without_one_is_none():
+    found = merged([boards((30.0, 30.0), 1.0, 2.0), boards((0.0, 12.0), 0.05, 3.0)])
+    assert found.energy.value_j == 72.0
+    assert found.figures[0].parts_j == (30.0, 42.0)
+    assert found.energy.quantisation_j == math.hypot(2, 3)
+    for parts in ([boards((0.0, 12.0), 0.05, 3.0)], [boards((0.0, 12.0), 0.05, 3.0)] * 3):
+        still = merged(parts)
+        assert still.energy.value_j is None
+        assert still.flags[-1] == "counter_stuck"
+
+
 def test_repeats_stay_apart_and_in_order():
     windows = [window(n, 1.0, [figure(float(n))]) for n in (1, 2, 2, 3)]
     assert [w.energy.value_j for w in merged_repeats(windows)] == [1.0, 4.0, 3.0]
-    assert merged_repeats(windows)[0] is windows[0]
+    assert merged_repeats(windows)[0] == windows[0]
 
 
 def test_a_repeat_that_is_too_short_in_all_is_none():

@@ -7,6 +7,7 @@ from harness.energy.gpu import open_gpus
 from harness.energy.meter import EnergyMeter
 from harness.energy.rapl import GAIN as RAPL_GAIN
 from harness.energy.rapl import RaplSource
+from harness.energy.segments import merged
 from tests.simulate import Load, VirtualClock, drive_nvml, drive_rapl
 
 START = 900.0
@@ -82,6 +83,33 @@ def test_ten_seconds_are_within_one_per_cent(clock, nvml, seed):
     window, start, end = measured(clock, meter, float(generator.uniform(10, 60)))
     meter.close()
     assert window.energy.value_j == pytest.approx(load.joules(start, end), rel=0.01)
+
+
+def test_a_repeat_that_pauses_cut_short_of_the_counters_period_is_within_its_interval(clock, nvml):
+    """As a training with many validations: parts of 20 to 300 ms under a counter that is updated every 100 ms."""
+    generator = np.random.default_rng(7)
+    covered = 0
+    for _ in range(200):
+        gain = generator.uniform(0.95, 1.05)
+        loads = [a_load(generator, gain, 0.1, (60, 700)) for _ in range(2)]
+        clock.now = START + float(generator.uniform(1, 50))
+        drive_nvml(nvml, clock, loads)
+        nvml.power_mw = [load.watts(clock.now) * 1000 for load in loads]
+        meter = EnergyMeter([open_gpus([0, 1])])
+        truth = 0.0
+        for _ in range(20):
+            window = meter.begin("train", repeat=1)
+            window.segment = True
+            started = clock.now
+            pass_time(clock, meter, float(generator.uniform(0.02, 0.3)))
+            meter.end(window)
+            truth += sum(load.joules(started, clock.now) for load in loads)
+            pass_time(clock, meter, float(generator.uniform(0.1, 1.0)))
+        meter.close()
+        energy = merged(meter.windows).energy
+        assert energy.value_j is not None
+        covered += energy.low_j <= truth <= energy.high_j
+    assert covered >= 190
 
 
 def test_the_update_period_is_measured(clock, nvml):

@@ -28,7 +28,7 @@ def test_equal_repeats_stop_at_the_minimum():
     seen = []
     reason = repeat_until_precise(protocol(), lambda repeat: seen.append(repeat) or window())
     assert seen == [1, 2, 3]
-    assert reason == "half-width 0.00% is within 5.00%"
+    assert reason == "half-width 0.00% of joules per token is within 5.00%"
 
 
 def test_unequal_repeats_go_on_until_the_interval_is_narrow():
@@ -40,9 +40,9 @@ def test_unequal_repeats_go_on_until_the_interval_is_narrow():
         return window(next(joules))
 
     reason = repeat_until_precise(protocol(), measure)
-    # t intervals by hand: n=4 8.7 %, n=5 5.9 %, n=6 4.4 %
-    assert len(seen) == 6
-    assert "half-width 4.4" in reason
+    # t intervals of 97 % by hand, t(0.985, n - 1) sqrt(1 / (n (n - 1))) / 10.5: n=6 5.22 %, n=7 4.16 %
+    assert len(seen) == 7
+    assert reason == "half-width 4.16% of joules per token is within 5.00%"
 
 
 def test_the_limits_hold():
@@ -50,6 +50,18 @@ def test_the_limits_hold():
     assert repeat_until_precise(protocol(), lambda repeat: window(float(next(joules)))) == "limit of 10 repeats"
     reason = repeat_until_precise(protocol(max_minutes=1e-9), lambda repeat: window())
     assert reason == "limit of 1e-09 minutes after 1 repeats"
+
+
+def test_what_decides_is_named():
+    assert " of joules per token " in repeat_until_precise(protocol(), lambda repeat: window())
+    assert " of seconds per token " in repeat_until_precise(protocol(), lambda repeat: window(joules=None))
+
+
+def test_the_repeats_of_a_training_do_not_stop_for_their_interval():
+    """Their number is fixed by the steps: t(0.975, 2) and not t(0.985, 2)."""
+    windows = numbered([window(10.0, phase="train"), window(12.0, phase="train"), window(14.0, phase="train")])
+    phase = summarise(windows, compose_cell(["task=train"]).config, {})["phases"]["train"]
+    assert phase["joules_per_token_random"] == pytest.approx(4.302653 * (0.02 / 3**0.5) / 0.12, rel=1e-6)
 
 
 def test_without_energy_seconds_decide():
@@ -77,7 +89,7 @@ def test_the_summary_by_hand():
     assert phase["joules_per_sample"] == pytest.approx(6.0)
     assert phase["tokens_per_second"] == pytest.approx(50.0)
     assert phase["mean_power_w"] == pytest.approx(6.0)
-    half = 4.302653 * (0.02 / 3**0.5) / 0.12  # t(0.975, 2) s / sqrt(3), over the mean
+    half = 5.642778 * (0.02 / 3**0.5) / 0.12  # t(0.985, 2) s / sqrt(3), over the mean
     assert phase["joules_per_token_relative_half_width"] == pytest.approx(half, rel=1e-6)
     assert phase["joules_per_token_ci_low"] == pytest.approx(0.12 * 0.9 * (1 - half), rel=1e-6)
     assert phase["joules_per_token_ci_high"] == pytest.approx(0.12 * 1.1 * (1 + half), rel=1e-6)
@@ -133,13 +145,76 @@ def test_net_energy_by_hand():
     assert result["idle"]["power_w"] == pytest.approx(2.95)
     phase = result["phases"]["score"]
     assert phase["net_energy_j"] == pytest.approx(22 - 2.95 * 4)
-    random = 12.7062 * 0.01 * 200  # t(0.975, 1) s / sqrt(2), of 0.10 and 0.12 J/token, over 200 tokens
+    random = 21.204949 * 0.01 * 200  # t(0.985, 1) s / sqrt(2), of 0.10 and 0.12 J/token, over 200 tokens
     baseline = 0.05 * 4
     gain = 0.1 * (22 - 2.95 * 4)
     expected = (random**2 + baseline**2 + gain**2) ** 0.5
     assert phase["net_energy_uncertainty_j"] == pytest.approx(expected, rel=0.01)
     assert phase["net_joules_per_token"] == pytest.approx((22 - 2.95 * 4) / 200)
     assert phase["total_energy_j"] == pytest.approx(22)
+
+
+def test_what_the_counters_updates_add_to_the_baselines_counts_in_net_energy():
+    """1 J at the edges of each baseline of 10 s: 0.1 W each, of their mean 0.1 / sqrt(2) W, over 4 s."""
+    baselines = [idle("loaded, before", 2.0), idle("loaded, after", 2.0)]
+    coarse = [replace(w, figures=(replace(w.figures[0], quantisation_j=1.0),)) for w in baselines]
+    windows = [window(10.0, spread=0.0), window(10.0, spread=0.0)]
+    fine, wide = (
+        summarise(numbered([*idles, *windows]), compose_cell([]).config, {})["phases"]["score"]
+        for idles in (baselines, coarse)
+    )
+    assert fine["net_energy_uncertainty_j"] == 0.0
+    assert wide["net_energy_uncertainty_j"] == pytest.approx(1.96 * 0.1 / 2**0.5 * 4)
+
+
+def both(gpu_j, cpu_j, **more):
+    """A window of a measured GPU and a modelled CPU."""
+    return replace(
+        window(**more),
+        figures=(
+            EnergyFigure("gpu", gpu_j, gpu_j * 0.95, gpu_j * 1.05, Method.MEASURED_COUNTER, "NVML", "GPU boards"),
+            EnergyFigure("cpu", cpu_j, cpu_j * 0.2, cpu_j * 1.8, Method.MODELLED, "two curves", "share"),
+        ),
+    )
+
+
+def both_idle(label, gpu_w):
+    return replace(idle(label, 0.0), figures=both(gpu_w * 10, 3.0).figures)
+
+
+def test_each_component_has_its_own_figures_by_hand():
+    """The sum is modelled, as its CPU is; the GPU is measured, and has an idle baseline."""
+    idles = [both_idle("loaded, before", 1.0), both_idle("loaded, after", 1.0)]
+    result = summarise(numbered([*idles, both(10.0, 2.0), both(12.0, 2.0)]), compose_cell([]).config, {})
+    phase = result["phases"]["score"]
+    assert phase["energy_method"] == "modelled"
+    assert phase["net_joules_per_token"] is None
+    gpu, cpu = phase["components"]["gpu"], phase["components"]["cpu"]
+    assert gpu["energy_method"] == "measured_counter"
+    assert gpu["joules_per_token"] == pytest.approx(22 / 200)
+    assert gpu["mean_power_w"] == pytest.approx(22 / 4)
+    assert gpu["joules_per_token_low"] == pytest.approx(0.95 * 22 / 200)
+    half = 21.204949 * 0.01 / 0.11  # t(0.985, 1) s / sqrt(2), of 0.10 and 0.12 J/token
+    assert gpu["joules_per_token_random"] == pytest.approx(half, rel=1e-6)
+    assert gpu["net_joules_per_token"] == pytest.approx((22 - 1.0 * 4) / 200)
+    assert result["idle"]["components"]["gpu"]["power_w"] == pytest.approx(1.0)
+    assert cpu["energy_method"] == "modelled"
+    assert cpu["joules_per_token"] == pytest.approx(4 / 200)
+    assert cpu["net_joules_per_token"] is None
+    assert result["idle"]["components"]["cpu"]["power_w"] is None
+
+
+def test_what_one_of_several_devices_did_alone_is_measured_by_its_own_peak():
+    config = compose_cell(
+        ["task=train", "hardware.devices=2", "batch_size=2", "hardware.peak_flops.float32=1e9"]
+    ).config
+    idles = [idle("loaded, before", 2.0), idle("loaded, after", 2.0)]
+    windows = [window(repeat=n, phase=phase) for phase in ("train", "score") for n in (1, 2)]
+    phases = summarise([*idles, *windows], config, {})["phases"]
+    assert phases["train"]["mfu"] == pytest.approx(0.25)  # 1e9 FLOPs in 2 s, of two devices
+    assert phases["score"]["mfu"] == pytest.approx(0.5)
+    assert phases["train"]["net_energy_j"] == pytest.approx(20 - 2.0 * 4)
+    assert phases["score"]["net_energy_j"] is None  # idle power is that of both
 
 
 def test_net_energy_is_void_where_the_baselines_differ_or_are_missing():
@@ -171,7 +246,7 @@ def test_more_than_the_peak_is_invalid():
 
 def test_short_windows_are_flagged_or_refused_by_protocol():
     enough = [window(repeat=number) for number in range(1, 11)]
-    short_for_counter = [*enough, window(flags=["window_short_for_counter"])]
+    short_for_counter = [*enough, window(repeat=11, flags=["window_short_for_counter"])]
     too_short = [*enough[1:], window(flags=["window_too_short"])]
     for protocol_name, refused in (("smoke", False), ("publication", True)):
         config = compose_cell([f"protocol={protocol_name}"]).config
@@ -216,4 +291,4 @@ def test_phases_take_turns_and_each_stops_when_it_is_known():
         ("wild", 4),
         ("wild", 5),
     ]
-    assert reasons == {"steady": "half-width 0.00% is within 5.00%", "wild": "limit of 5 repeats"}
+    assert reasons == {"steady": "half-width 0.00% of joules per token is within 5.00%", "wild": "limit of 5 repeats"}

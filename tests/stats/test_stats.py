@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.stats.intervals import bca_interval, best_interval, mean_interval, ratio_interval, share_interval
+from harness.config.compose import compose_cell
+from harness.stats.intervals import (
+    SEQUENTIAL_LEVEL,
+    bca_interval,
+    best_interval,
+    mean_interval,
+    ratio_interval,
+    share_interval,
+)
 from harness.stats.pareto import front_probability, pareto_front
 
 
@@ -33,6 +41,27 @@ def test_the_t_interval_covers_the_truth():
         interval = mean_interval(list(generator.normal(10, 2, size=5)))
         covered += interval.low <= 10 <= interval.high
     assert 0.93 <= covered / 2000 <= 0.97
+
+
+def stopped(generator, spread, protocol):
+    """Whether an interval that decided by its own width when to stop holds the truth."""
+    values = list(generator.normal(10, spread * 10, size=protocol.min_repeats))
+    while True:
+        interval = mean_interval(values, SEQUENTIAL_LEVEL)
+        if interval.relative_half_width <= protocol.target_half_width or len(values) == protocol.max_repeats:
+            return interval.low <= 10 <= interval.high
+        values.append(generator.normal(10, spread * 10))
+
+
+@pytest.mark.parametrize(("name", "spread"), [("smoke", 0.05), ("standard", 0.03), ("publication", 0.03)])
+def test_intervals_that_decide_when_to_stop_cover_the_truth(name, spread):
+    """At the spreads where stopping early harms most; of 3,000 a true 95 % gives 93.8 % or more in 999 of 1,000 cases.
+
+    At a level of 95 %, these cover in 92.5 to 93.7 %.
+    """
+    generator = np.random.default_rng(1)
+    protocol = compose_cell([f"protocol={name}"]).config.protocol
+    assert np.mean([stopped(generator, spread, protocol) for _ in range(3000)]) >= 0.938
 
 
 VALUES = [3.1, 2.7, 3.3, 2.9, 3.6, 3.0, 4.4, 2.8, 3.2, 5.1]
