@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +16,7 @@ from harness.config.schema import Config
 from harness.energy.choose import gpu_source, open_sources
 from harness.energy.cpu_model import find_tdp
 from harness.energy.figure import Method
-from harness.energy.host import cpu_name
+from harness.energy.host import cpu_name, hardware_threads
 from harness.energy.quiet import Quietness, watch
 from harness.energy.source import Source, SourceInfo
 
@@ -25,12 +24,12 @@ from harness.energy.source import Source, SourceInfo
 def main(options: argparse.Namespace) -> int:
     """Print a table of components and their remedies, the modelled CPU's assumptions, and how busy the machine is."""
     config = compose_cell(options.overrides).config
-    sources = open_sources(config.energy, config.hardware)
-    infos = [info for source in [*sources, *_unused_gpus(config)] for info in source.describe()]
+    sources = [*open_sources(config.energy, config.hardware), *_unused_gpus(config)]
+    infos = [info for source in sources for info in source.describe()]
+    tdp = find_tdp(cpu_name(), hardware_threads(), config.hardware.cpu_tdp_w)
+    quietness = watch(config.protocol.max_foreign_cpu_share, sources=sources)
     for source in sources:
         source.close()
-    tdp = find_tdp(cpu_name(), os.cpu_count() or 1, config.hardware.cpu_tdp_w)
-    quietness = watch(config.protocol.max_foreign_cpu_share)
     if options.json:
         print(json.dumps(_as_json(infos, tdp.origin, quietness), indent=2))
         return 0
@@ -67,7 +66,9 @@ def _unused_gpus(config: Config) -> list[Source]:
 def _verdict(quietness: Quietness) -> str:
     if quietness.foreign_cpu_share is None:
         return "not known: this system does not say what others use; no window can be flagged contended_host"
-    answer = "yes" if quietness.quiet else "no: windows would be flagged contended_host"
+    contended = ["contended_host"] if quietness.foreign_cpu_share > quietness.limit else []
+    flags = [*contended, *quietness.device_flags]
+    answer = f"no: windows would be flagged {', '.join(flags)}" if flags else "yes"
     return f"{answer} (others use {quietness.foreign_cpu_share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
 
 

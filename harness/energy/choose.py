@@ -11,7 +11,7 @@ from harness.config.platform import EnergyConfig, HardwareConfig
 from harness.energy.cpu_model import RAPL_REMEDY, CpuModel, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
 from harness.energy.gpu import SUPERCHIP, open_gpus
-from harness.energy.host import cpu_name
+from harness.energy.host import cpu_name, hardware_threads
 from harness.energy.rapl import RaplSource
 from harness.energy.soc import SocSource
 from harness.energy.source import Source, SourceInfo
@@ -87,7 +87,7 @@ def cpu_source(counters: bool = True, model: bool = True, tdp_w: float | None = 
     if not model:
         return MissingSource("cpu", "RAPL", reason, RAPL_REMEDY)
     threads = os.cpu_count() or 1
-    return CpuModel(find_tdp(cpu_name(), threads, tdp_w), threads, f"no CPU counter: {reason}")
+    return CpuModel(find_tdp(cpu_name(), hardware_threads(), tdp_w), threads, f"no CPU counter: {reason}")
 
 
 def _wall(path: str, accuracy: float) -> Source:

@@ -25,7 +25,10 @@ from harness.energy.figure import EnergyFigure, Method
 from harness.energy.host import foreign_seconds, machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import SourceInfo
 
-RAPL_REMEDY = "make its counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd"
+RAPL_REMEDY = (
+    "make its counters readable (sudo chmod -R a+r /sys/class/powercap/intel-rapl) or run zeusd; in a container, mount "
+    "/sys/class/powercap/intel-rapl at /zeus_sys/class/powercap/intel-rapl"
+)
 
 TEADS_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
 CODECARBON_FLOOR = 0.1

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+SMT_CONTROL = Path("/sys/devices/system/cpu/smt/control")
+
 
 @cache
 def cpu_name() -> str:
@@ -35,6 +37,12 @@ def count_as_own(pids: Iterable[int]) -> None:
 def own_processes() -> set[int]:
     """Numbers of this process, its children and theirs, and of what counts as own."""
     return {os.getpid(), *(child.pid for child in _descendants())}
+
+
+def hardware_threads() -> int:
+    """Hardware threads that this machine's share of the CPU stands for: two a logical CPU where SMT is switched off."""
+    off = SMT_CONTROL.exists() and SMT_CONTROL.read_text().strip() in ("off", "forceoff")
+    return (os.cpu_count() or 1) * (2 if off else 1)
 
 
 def own_cpu_seconds() -> float:

@@ -19,7 +19,7 @@ from harness.energy.figure import EnergyFigure, TotalEnergy, total, unavailable
 from harness.energy.host import foreign_seconds, machine_cpu_seconds, own_cpu_seconds
 from harness.energy.source import OfDevices, Sampled, Source, SourceInfo
 from harness.energy.trace import PERIOD_S, PowerSampler
-from harness.energy.validity import Limits, trace_flags
+from harness.energy.validity import Limits, counted_energy, trace_difference_flags, trace_energy_j, trace_flags
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Window:
         start_s: Seconds since the meter was opened.
         duration_s: Length in seconds.
         label: What tells windows of one phase apart that are no repeats, such as the idle baselines.
+        gpu_trace_j: Integral of the GPUs' sampled power, beside what their counters say; None where there is not both.
         own_cpu_s: CPU seconds of this process and its children.
         foreign_cpu_s: CPU seconds that everything else on this machine used; None where the system does not say.
         work: What was done.
@@ -73,6 +74,7 @@ class Window:
     figures: tuple[EnergyFigure, ...]
     flags: tuple[str, ...]
     label: str = ""
+    gpu_trace_j: float | None = None
 
     @property
     def energy(self) -> TotalEnergy:
@@ -146,6 +148,8 @@ class EnergyMeter:
         figures = [figure for source, state in edges for figure in _end(source, state, duration)]
         if not window.segment:
             figures = [figure.whole() for figure in figures]
+        counters = counted_energy(figures)
+        trace_j = None if counters is None else trace_energy_j(self.sampler, window.started, ended)
         closed = Window(
             phase=window.phase,
             repeat=window.repeat,
@@ -155,8 +159,9 @@ class EnergyMeter:
             foreign_cpu_s=foreign,
             work=window.work,
             figures=tuple(figures),
-            flags=tuple(self._flags(window, ended, figures, foreign, ok)),
+            flags=(*self._flags(window, ended, figures, foreign, ok), *trace_difference_flags(counters, trace_j)),
             label=window.label,
+            gpu_trace_j=trace_j,
         )
         if keep:
             with self._lock:
@@ -175,7 +180,7 @@ class EnergyMeter:
         if foreign_cpu_s is not None and foreign_cpu_s > limit_s:
             yield "contended_host"
         yield from dict.fromkeys(flag for figure in figures for flag in figure.flags)
-        yield from trace_flags(self.sampler, figures, window.started, ended, self._limits)
+        yield from trace_flags(self.sampler, window.started, ended, self._limits)
 
     @contextmanager
     def first_device(self) -> Iterator[None]:

@@ -38,6 +38,7 @@ def merged(windows: Sequence[Window]) -> Window:
         windows[0],
         duration_s=sum(window.duration_s for window in windows),
         own_cpu_s=sum(window.own_cpu_s for window in windows),
+        gpu_trace_j=complete_sum([window.gpu_trace_j for window in windows]),
         foreign_cpu_s=complete_sum([window.foreign_cpu_s for window in windows]),
         work=Work.of(
             {

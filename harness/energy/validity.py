@@ -9,7 +9,7 @@
 | `contended_host`, `foreign_gpu_process` | somebody else used the machine |
 | `throttled` | at some sample, the board lowered its clocks at a limit of power or temperature |
 | `temperature_drift`, `clock_drift` | temperature or clock differ between the window's first and last second |
-| `trace_differs`, `trace_inconsistent` | counter and integrated power differ by more than 5 %, 10 % |
+| `trace_differs`, `trace_inconsistent` | counter and integrated power differ by 5 %, 10 % more than updates explain |
 | `idle_mismatch` | of a run: idle power before and after the work differ by more than 5 %; net energy is empty |
 """
 
@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from harness.energy.figure import EnergyFigure, Method
+from harness.energy.figure import COVERAGE, EnergyFigure, Method
 from harness.energy.trace import PowerSampler, Sample, hold_energy_j
+from harness.metrics.efficiency import complete_sum
 
 # Repeats with these flags stay in windows.parquet and are left out of means; other flags are only reported.
 EXCLUDED = frozenset({"interrupted", "window_too_short"})
@@ -47,31 +48,28 @@ class Limits:
     clock_drift: float = 0.05
 
 
-def trace_flags(
-    sampler: PowerSampler, figures: Sequence[EnergyFigure], start_s: float, end_s: float, limits: Limits
-) -> Iterator[str]:
-    """Flags that need the trace: drift of temperature and clock, and counters against integrated power."""
+def trace_flags(sampler: PowerSampler, start_s: float, end_s: float, limits: Limits) -> Iterator[str]:
+    """Flags of the trace: what disturbed a device, and drift of temperature and clock."""
     samples = sampler.inside(start_s, end_s)
     yield from sorted({flag for sample in samples for flag in sample.flags})
     if _drift(samples, "temperature_c", start_s, end_s) > limits.temperature_drift_c:
         yield "temperature_drift"
     if _drift(samples, "clock_mhz", start_s, end_s, relative=True) > limits.clock_drift:
         yield "clock_drift"
-    for figure in figures:
-        difference = trace_difference(sampler, figure, start_s, end_s)
-        if difference is not None and difference > TRACE_INCONSISTENT:
-            yield "trace_inconsistent"
-        elif difference is not None and difference > TRACE_DIFFERS:
-            yield "trace_differs"
 
 
-def trace_difference(sampler: PowerSampler, figure: EnergyFigure, start_s: float, end_s: float) -> float | None:
-    """Relative difference of a counter from the integral of an independent power reading; None where there is none.
+def counted_energy(figures: Sequence[EnergyFigure]) -> EnergyFigure | None:
+    """The GPUs' counters among some figures; None where they were not read, or gave nothing."""
+    counted = [figure for figure in figures if figure.component == "gpu" and figure.method is Method.MEASURED_COUNTER]
+    return counted[0] if counted else None
 
-    Only GPUs have one: RAPL's power is itself the counter's difference.
+
+def trace_energy_j(sampler: PowerSampler, start_s: float, end_s: float) -> float | None:
+    """Integral of the power of the GPUs that were sampled; None where there are fewer than ten samples of any.
+
+    Only GPUs tell power beside energy: RAPL's power is itself the counter's difference. Both may come from one sensor,
+    so that this finds a counter that is wrong about its sensor, and not a sensor that is wrong.
     """
-    if figure.component != "gpu" or figure.method is not Method.MEASURED_COUNTER or figure.value_j is None:
-        return None
     names = {sample.component for sample in sampler.inside(start_s, end_s) if sample.component.startswith("gpu")}
     integrals = []
     for name in names:
@@ -80,8 +78,18 @@ def trace_difference(sampler: PowerSampler, figure: EnergyFigure, start_s: float
         if len(known) < 10:
             return None
         integrals.append(hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s))
-    total = sum(joules for joules in integrals if joules is not None)
-    return abs(figure.value_j - total) / figure.value_j if integrals and total else None
+    return complete_sum(integrals)
+
+
+def trace_difference_flags(figure: EnergyFigure | None, trace_j: float | None) -> Iterator[str]:
+    """Flags of a counter that differs from integrated power by more than its updates explain."""
+    if figure is None or not figure.value_j or not trace_j:
+        return
+    excess_j = abs(figure.value_j - trace_j) - COVERAGE * figure.quantisation_j
+    if excess_j > TRACE_INCONSISTENT * figure.value_j:
+        yield "trace_inconsistent"
+    elif excess_j > TRACE_DIFFERS * figure.value_j:
+        yield "trace_differs"
 
 
 def _drift(

@@ -274,6 +274,8 @@ METRICS = (
     Metric("node_energy_j", "summary.phases.{main}.node_energy_j", "Node energy", "By the wall meter, over the measured repeats.", unit="J"),
     Metric("dram_energy_j", "summary.phases.{main}.dram_energy_j", "DRAM energy", "Over the measured repeats.", unit="J"),
     *_of_component("gpu", "GPU"),
+    Metric("gpu_trace_difference", "summary.phases.{main}.gpu_trace_difference", "GPU power over counter", "Integral of sampled power over the counters' energy, less 1: a check of one by the other.", unit="%", scale=100, digits=2),
+    Metric("gpu_update_period_s", "summary.update_periods_s.gpu", "GPU counter's period", "From one update of the counter to the next, measured.", unit="ms", scale=1e3, digits=3),
     *_of_component("cpu", "CPU"),
     *_of_component("dram", "DRAM"),
     Metric("mean_power_w", "summary.phases.{main}.mean_power_w", "Mean power", "Energy over time.", _ENERGY, "W"),

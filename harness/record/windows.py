@@ -80,6 +80,7 @@ def window_row(window: Window) -> dict[str, Any]:
         "energy_method": energy.method.value,
         "energy_components": "+".join(energy.components),
         "flags": ",".join(window.flags),
+        "gpu_trace_energy_j": window.gpu_trace_j,
     }
     for figure in window.figures:
         prefix = f"{figure.component}_energy"

@@ -74,6 +74,7 @@ def make_record(
 ) -> Record:
     """The record of a run that ended with `error`, or without one; `whole` is the window around all of it."""
     facts = {"training": findings.training, "generation": findings.generation, "answers": findings.answers}
+    sources = meter.describe()
     summary = summarise(meter.windows, cell.config, findings.stop_reasons, facts)
     status, reason = classify(error)
     if status == "ok" and (doubts := invalid(summary, findings.quality, cell.config.protocol)):
@@ -90,9 +91,10 @@ def make_record(
             **summary,
             # Where cells take turns, the window around all is also around others.
             "run": run_energy(meter.windows if turns_are_taken() else [whole]),
+            "update_periods_s": {source.component: source.update_period_s for source in sources},
             "harness": own_cost(meter, time.perf_counter() - started.clock_s),
         },
-        energy_sources=[asdict(source) for source in meter.describe()],
+        energy_sources=[asdict(source) for source in sources],
         **identity(cell.config),
         **started.as_fields,
     )

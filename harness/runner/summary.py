@@ -227,6 +227,7 @@ def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBase
         **_efficiency(used, sums, _NO_IDLE if alone else idle),
         "components": _of_components(windows, used, alone),
         "joules_per_token_unflagged": ratio(unflagged.energy_j, unflagged.tokens),
+        "gpu_trace_difference": _trace_difference(used),
         "joules_per_sample": ratio(sums.energy_j, sums.samples),
         "joules_per_step": ratio(sums.energy_j, sums.iterations),
         "joules_per_byte": ratio(sums.energy_j, sums.text_bytes),
@@ -314,6 +315,13 @@ def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
         "energy_components": "+".join(sorted({name for energy in energies for name in energy.components})),
         **per_component,
     }
+
+
+def _trace_difference(windows: Sequence[Window]) -> float | None:
+    """What the GPUs' integrated power has over their counters, relative."""
+    traced = complete_sum([window.gpu_trace_j for window in windows])
+    counted = _component(windows, "gpu")
+    return None if traced is None or not counted else traced / counted - 1
 
 
 def _component(windows: Sequence[Window], component: str) -> float | None:

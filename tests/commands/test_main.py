@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -143,6 +144,20 @@ def test_doctor_as_json_and_with_counters(rapl, capsys):
 def test_doctor_shows_a_gpu_that_the_configuration_does_not_use(nvml, capsys):
     assert main(["doctor", "energy=modelled"]) == 0
     assert "1 x Simulated GPU" in capsys.readouterr().out
+
+
+def test_doctor_says_who_is_on_a_gpu(nvml, capsys):
+    import json
+
+    nvml.processes = [types.SimpleNamespace(pid=1)]
+    assert main(["doctor", "energy=modelled", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["device_flags"] == ["foreign_gpu_process"]
+    assert told["quiet"] is False
+    assert main(["doctor", "energy=modelled"]) == 0
+    [verdict] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("quiet now")]
+    assert verdict.startswith("quiet now: no: windows would be flagged ")
+    assert "foreign_gpu_process" in verdict
 
 
 def test_a_spawned_helper_that_imports_the_entry_point_again_does_nothing():

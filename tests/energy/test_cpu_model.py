@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from harness.energy import cpu_model
@@ -27,6 +29,16 @@ def test_an_unknown_cpu_widens_the_interval_and_says_so():
     assert tdp.low_w == pytest.approx(4 * 500 / 384)
     assert tdp.high_w == pytest.approx(4 * 95 / 8)
     assert "TDP of 'Unheard-of 9000' unknown" in tdp.origin
+
+
+@pytest.mark.parametrize(("control", "times"), [("on", 1), ("notsupported", 1), ("off", 2), ("forceoff", 2), (None, 1)])
+def test_a_core_without_its_second_thread_is_a_whole_core(tmp_path, monkeypatch, control, times):
+    from harness.energy import host
+
+    monkeypatch.setattr(host, "SMT_CONTROL", tmp_path / "control")
+    if control is not None:
+        host.SMT_CONTROL.write_text(f"{control}\n")
+    assert host.hardware_threads() == times * os.cpu_count()
 
 
 def test_a_configured_tdp_wins():

@@ -235,6 +235,24 @@ def test_counter_and_trace_are_compared(clock, nvml, watts, flag):
     for _ in range(100):
         clock.advance(0.1)
         meter.sampler.samples.extend(meter._sources[0].sample())
-    flags = set(meter.end(window).flags) & {"trace_differs", "trace_inconsistent"}
+    closed = meter.end(window)
     meter.close()
-    assert flags == ({flag} if flag else set())
+    assert set(closed.flags) & {"trace_differs", "trace_inconsistent"} == ({flag} if flag else set())
+    assert closed.gpu_trace_j == pytest.approx(watts * 10)
+
+
+def test_what_the_counters_updates_explain_is_no_difference_of_the_trace(clock, nvml):
+    """A window of 1.2 s under a counter with a period of 0.1 s: one update is 8 % of it."""
+    drive_nvml(nvml, clock, [Load([(START, 100.0)], period_s=0.1)] * 2)
+    nvml.power_mw = [100_000] * 2
+    meter = EnergyMeter([open_gpus([0])])
+    clock.now = START + 100.099  # just before an update, and the end is just after one
+    window = meter.begin("score", repeat=1)
+    for _ in range(11):
+        clock.advance(0.1)
+        meter.sampler.samples.extend(meter._sources[0].sample())
+    clock.advance(0.102)
+    closed = meter.end(window)
+    meter.close()
+    assert abs(closed.figures[0].value_j / closed.gpu_trace_j - 1) > 0.05
+    assert not {"trace_differs", "trace_inconsistent"} & set(closed.flags)

@@ -1,5 +1,6 @@
 """Tables and figures from records on disk."""
 
+import copy
 import json
 import math
 import re
@@ -220,6 +221,36 @@ def test_ratios_by_hand(study):
     spread = (0.03**2 + 0.03**2) ** 0.5
     assert dear["energy_ratio_ci_low"] == pytest.approx(0.02 / 0.006 * math.exp(-spread))
     assert dear["energy_ratio_ci_high"] == pytest.approx(0.02 / 0.006 * math.exp(spread))
+
+
+def of_two(entry, gpu, cpu):
+    """A record of a measured GPU (5 %) and a modelled CPU (a fifth to nine fifths)."""
+    entry = copy.deepcopy(entry)
+    phase = entry["summary"]["phases"]["score"]
+    ends = {"gpu": (0.95, 1.05), "cpu": (0.2, 1.8)}
+    parts = {"gpu": gpu, "cpu": cpu}
+    phase["components"] = {
+        name: {
+            f"joules_per_token_{end}": parts[name] * scale
+            for end, scale in zip(("low", "high"), ends[name], strict=True)
+        }
+        for name in parts
+    }
+    phase |= {
+        f"joules_per_token{end}": sum(parts[n] * ends[n][i] for n in parts) for i, end in enumerate(("_low", "_high"))
+    }
+    phase |= {"joules_per_token": gpu + cpu, "energy_components": "gpu+cpu"}
+    return entry
+
+
+def test_what_cancels_of_a_sum_is_each_components_own_scale(study):
+    """Costs 4 + 1 and 6 + 3: the ratio is 1.8; with the CPU low and the GPU high 6.9 / 4.4, the other way 11.1 / 5.6."""
+    runs = collect(study(of_two(GRID[0], 4.0, 1.0), of_two(GRID[1], 6.0, 3.0))).runs.set_index("run_id")
+    dear = runs.loc["gpt-nano-fp32-b8"]
+    spread = (0.03**2 + 0.03**2) ** 0.5
+    assert dear["energy_ratio"] == pytest.approx(9 / 5)
+    assert dear["energy_ratio_ci_low"] == pytest.approx(6.9 / 4.4 * math.exp(-spread))
+    assert dear["energy_ratio_ci_high"] == pytest.approx(11.1 / 5.6 * math.exp(spread))
 
 
 def test_runs_of_different_machines_or_methods_are_not_compared(study):

@@ -91,7 +91,7 @@ def test_the_command_line_reports_the_true_power(train_tiny, powered, tmp_path):
         assert phase["dram_energy_j"] / phase["duration_s"] == pytest.approx(10, rel=0.01)
         low, high = phase["total_energy_low_j"], phase["total_energy_high_j"]
         assert low <= 160 * phase["duration_s"] <= high
-    assert record["summary"]["harness"]["sampler_cpu_share"] < 0.05
+    assert record["summary"]["harness"]["sampler_cpu_share"] < 0.01
     power = pd.read_parquet(path.parent / "power.parquet")
     assert power[power["component"] == "cpu"]["watts"].median() == pytest.approx(150, rel=0.05)
     windows = pd.read_parquet(path.parent / "windows.parquet")

@@ -202,6 +202,9 @@ def test_each_component_has_its_own_figures_by_hand():
     assert cpu["joules_per_token"] == pytest.approx(4 / 200)
     assert cpu["net_joules_per_token"] is None
     assert result["idle"]["components"]["cpu"]["power_w"] is None
+    assert phase["gpu_trace_difference"] is None  # nobody sampled its power
+    traced = [replace(w, gpu_trace_j=joules) for w, joules in ((both(10.0, 2.0), 10.5), (both(12.0, 2.0), 12.6))]
+    assert summary(traced)["gpu_trace_difference"] == pytest.approx(0.05)
 
 
 def test_what_one_of_several_devices_did_alone_is_measured_by_its_own_peak():
