@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What Python flushes at its end goes nowhere.
         return 141
     except KeyboardInterrupt as stopped:
-        print(f"joulebench {options.command}: stopped", file=sys.stderr)
+        kept = "; what is finished stays, and the same command goes on from there" if options.command == "sweep" else ""
+        print(f"joulebench {options.command}: stopped{kept}", file=sys.stderr)
         return 143 if isinstance(stopped, Terminated) else 130
 
 

@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
     if not own_runs and any(record_folders(folder)):
         raise UserError(f"--to {folder}: holds runs of its own", remedy="give a name that no study has")
     check_writable(folder)
-    drawn = write_figures(collected, specs, folder / "figures", options.venue)
+    drawn = write_figures(collected, specs, folder / "figures", options.venue, by_hand=bool(options.figure))
     if options.figure:
         return _one_figure(options.figure, drawn)
     remove_others(folder / "figures", drawn)

@@ -200,6 +200,9 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
 def _check_options(overrides: Sequence[Override], loader: ConfigLoader) -> None:
     groups = _groups(loader)
     for override in overrides:
+        if override.key_or_group == "experiment" and override.is_sweep_override():
+            studies = [f"joulebench sweep experiment={name}" for name in _values(override)]
+            raise UserError(f"{override.input_line}: one study at a time", remedy=f"run {', then '.join(studies)}")
         if override.key_or_group not in groups or override.is_delete():
             continue
         known = _options(override.key_or_group, loader)

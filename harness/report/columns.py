@@ -123,13 +123,18 @@ def format_value(value: object, metric: Metric) -> str:
     return f"{scaled:#.{metric.digits}g}".rstrip(".")
 
 
+# Units that have a singular.
+COUNTED = ("sequences", "tokens")
+
+
 def in_words(metric: Metric, value: Any) -> str:
     """A value as a label, with its unit."""
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):
         return f"no {metric.phrase}"
-    return f"{_number(value * metric.scale)} {metric.unit or metric.phrase}"
+    number, unit = _number(value * metric.scale), metric.unit or metric.phrase
+    return f"{number} {unit.removesuffix('s') if number == '1' and unit in COUNTED else unit}"
 
 
 def short(metric: Metric, value: Any) -> str:

@@ -56,8 +56,12 @@ class Drawn:
     run_ids: list[str]
 
 
-def write_figures(collected: Collected, specs: Sequence[FigureSpec], folder: Path, venue: str) -> list[Drawn]:
+def write_figures(
+    collected: Collected, specs: Sequence[FigureSpec], folder: Path, venue: str, by_hand: bool = False
+) -> list[Drawn]:
     """Draw what can be drawn, as PDF, PNG and SVG, each with its caption and run ids.
+
+    Those that are drawn `by_hand`, alone and perhaps under another name, are kept by later reports.
 
     Raises:
         UserError: If the venue is unknown.
@@ -69,15 +73,18 @@ def write_figures(collected: Collected, specs: Sequence[FigureSpec], folder: Pat
         sized = spec if spec.width_in else replace(spec, width_in=VENUES[venue])
         for name, runs in _panels(spec, collected):
             if KINDS[spec.kind].enough(spec, runs):
-                drawn.append(_write(folder / f"{name}.pdf", sized, runs, collected))
+                drawn.append(_write(folder / f"{name}.pdf", sized, runs, collected, by_hand))
     return drawn
 
 
 def remove_others(folder: Path, drawn: Sequence[Drawn]) -> None:
-    """Remove figures of an earlier report that are not among these: those with a caption beside them."""
+    """Remove figures of an earlier report that are not among these: those with a caption beside them.
+
+    Those that somebody drew by hand are theirs.
+    """
     kept = {each.path.stem for each in drawn}
     for sidecar in folder.glob("*.json"):
-        if sidecar.stem not in kept:
+        if sidecar.stem not in kept and not json.loads(sidecar.read_text(encoding="utf-8")).get("by_hand", False):
             for suffix in (".pdf", ".png", ".svg", ".json"):
                 sidecar.with_suffix(suffix).unlink(missing_ok=True)
 
@@ -225,7 +232,7 @@ def _of_energy(spec: FigureSpec) -> bool:
     return KINDS[spec.kind].of_energy or shows_energy(spec)
 
 
-def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collected) -> Drawn:
+def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collected, by_hand: bool) -> Drawn:
     text = caption(spec, runs, collected.files)
     with style(), settings({"svg.hashsalt": path.stem, **spec.rc}):
         figure = draw(spec, runs, "", collected.files)
@@ -243,6 +250,6 @@ def _write(path: Path, spec: FigureSpec, runs: pd.DataFrame, collected: Collecte
                 figure.savefig(temporary, format=suffix[1:], metadata=metadata)
     drawn = Drawn(path, text, run_ids_of(runs))
     with atomic_path(path.with_suffix(".json")) as temporary:
-        sidecar = {"caption": drawn.caption, "run_ids": drawn.run_ids}
+        sidecar = {"caption": drawn.caption, "run_ids": drawn.run_ids, **({"by_hand": True} if by_hand else {})}
         temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     return drawn

@@ -187,7 +187,7 @@ def _non_inferior(ok: pd.DataFrame, margin: float) -> Iterator[str]:
         names = "; ".join(_name(run, known) for _, run in good.iterrows()) or "none"
         yield (
             f"{question}: shown to be less than {margin:g} nats a token worse than fp32 (non-inferior, 95 %): {names}, "
-            f"of {len(others)}."
+            f"of {len(others)} runs."
         )
 
 

@@ -13,7 +13,7 @@ from harness.metrics.registry import BY_NAME, ENDS, METRICS, Metric
 from harness.report.collect import Collected
 from harness.report.columns import Column, columns_for
 from harness.report.seeds import AVERAGED, is_over_seeds
-from harness.report.wording import energy_sentence, protocol_sentence
+from harness.report.wording import energy_sentence, flags_sentence, protocol_sentence
 
 # Axes of every table, and the figures of a table in LaTeX, the most wanted first.
 AXES = ("task", "model", "compression", "backend", "precision", "batch_size")
@@ -235,6 +235,7 @@ def _caption(metrics: Sequence[Metric], columns: Sequence[Column], ok: pd.DataFr
         shared,
         INTERVALS if quality and not energy else "",
         energy_sentence(ok) if energy else "",
+        flags_sentence(ok) if energy else "",
         BOLD if any(any(column.bold) for column in columns) else "",
         f"{missing} run{'s' if missing > 1 else ''} without a result: see runs.csv." if missing else "",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 
 import pandas as pd
@@ -12,6 +11,7 @@ from harness.record.environment import identity
 from harness.report.collect import Collected
 from harness.report.files import WINDOWS
 from harness.report.run_details import flat
+from harness.report.wording import flag_counts
 from harness.stats.drift import unstable
 
 # By reason code of a flag, and of an instability: what to do.
@@ -46,6 +46,7 @@ def warnings(collected: Collected) -> list[str]:
         *(f"{folder} is left out: {reason}" for folder, reason in collected.left_out.items()),
         *_environments(collected),
         *_methods(collected.ok),
+        *_untrained(collected),
         *_seeds(collected.runs),
         *_flags(collected.ok),
         *_instabilities(collected),
@@ -72,6 +73,18 @@ def _methods(ok: pd.DataFrame) -> Iterator[str]:
         yield f"Energies are {', '.join(methods)}: modelled and measured figures must not be ranked together."
 
 
+def _untrained(collected: Collected) -> Iterator[str]:
+    """Runs of weights that nobody trained: what they cost is that of the architecture, and they have no quality."""
+    own = [run_id for run_id in collected.ok["run_id"] if run_id in collected.records]
+    random = [run_id for run_id in own if collected.records[run_id].get("model", {}).get("trained") is False]
+    if random:
+        yield f"Weights are random, so that there is no quality: {_some(random)}. Remedy: task=train, or a checkpoint."
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _seeds(runs: pd.DataFrame) -> Iterator[str]:
     """Cells of which only some seeds have a result: their means are of those that went well."""
     known = runs[runs["replicate_fingerprint"].notna()]
@@ -86,8 +99,7 @@ def _seeds(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _flags(ok: pd.DataFrame) -> Iterator[str]:
-    counts = Counter(flag for flags in ok["flags"].dropna() for flag in str(flags).split(", ") if flag)
-    for flag, count in counts.most_common():
+    for flag, count in flag_counts(ok):
         remedy = REMEDIES.get(flag)
         yield f"{count} of {len(ok)} runs are flagged {flag}.{f' Remedy: {remedy}.' if remedy else ''}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -68,6 +69,18 @@ def _scale_sentence(runs: pd.DataFrame) -> str:
 
 def _components(runs: pd.DataFrame) -> str:
     return " and ".join(sorted(set(runs["energy_components"].dropna())))
+
+
+def flag_counts(runs: pd.DataFrame) -> list[tuple[str, int]]:
+    """How many runs have each reason code of doubt, the most frequent first."""
+    counts = Counter(flag for flags in runs["flags"].dropna() for flag in str(flags).split(", ") if flag)
+    return counts.most_common()
+
+
+def flags_sentence(runs: pd.DataFrame) -> str:
+    """Doubts about the main phase's windows, and how many rows have them; empty where there are none."""
+    told = [f"{flag} ({count} of {len(runs)} rows)" for flag, count in flag_counts(runs)]
+    return f"Flagged: {', '.join(told)}." if told else ""
 
 
 def protocol_sentence(runs: pd.DataFrame, repeats_column: str = "repeats") -> str:

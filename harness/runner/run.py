@@ -65,6 +65,7 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     findings.data = {**corpus.provenance, "content_sha256": corpus.content_hash}
     findings.model = {
         **model.provenance,
+        "trained": model.trained or config.task.trains,
         "num_parameters": model.num_parameters,
         "num_parameters_non_embedding": model.num_parameters_non_embedding,
         "context_length": model.context_length,

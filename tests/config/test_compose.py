@@ -96,6 +96,10 @@ def test_equal_cells_are_kept_once():
         (["taks=train"], ["taks: no such key", "Did you mean 'task'?"]),
         (["model=gpt-nanoo"], ["model=gpt-nanoo: no such option", "smollm2-135m", "Did you mean 'gpt-nano'?"]),
         (["precision=fp33"], ["precision=fp33", "allowed: bf16, bf16-mixed, fp16, fp16-mixed, fp32"]),
+        (
+            ["experiment=demo,scaling"],
+            ["experiment=demo,scaling: one study at a time", "joulebench sweep experiment=scaling"],
+        ),
         (["experiment=none"], ["experiment=none: no such option", "demo"]),
         (["model=gpt-nano", "model.n_layers=2"], ["model.n_layers", "Did you mean 'model.n_layer'?"]),
         (["model=gpt-nano", "model.n_head=5"], ["n_embd=48", "n_head=5"]),

@@ -230,7 +230,7 @@ def test_too_few_runs_with_both_are_ranked_by_energy_alone(tmp_path):
     entries = [record(batch=1, cost=0.02), record(batch=8, cost=0.01)]
     entries[0]["quality"] = {}
     [sentence] = findings(collected_of(tmp_path, *entries))[1:]
-    assert sentence.endswith("the dearest 1 sequences, at 2 times its energy.")
+    assert sentence.endswith("the dearest 1 sequence, at 2 times its energy.")
 
 
 def test_groups_are_told_apart_by_what_differs(tmp_path):
@@ -314,6 +314,6 @@ def test_what_is_shown_not_to_be_worse_by_the_margin(tmp_path):
         cross_entropy_difference=[ends[p][0] for p in runs["precision"]],
         cross_entropy_difference_ci_high=[ends[p][1] for p in runs["precision"]],
     )
-    told = "shown to be less than {} nats a token worse than fp32 (non-inferior, 95 %): {}, of 2."
+    told = "shown to be less than {} nats a token worse than fp32 (non-inferior, 95 %): {}, of 2 runs."
     for margin, names in ((0.01, "bf16"), (0.1, "bf16; int4"), (0.001, "none")):
         assert f"score (chitchat): {told.format(margin, names)}" in findings(with_runs(collected, runs), margin)

@@ -318,9 +318,11 @@ def test_figures_of_an_earlier_list_are_removed(tmp_path):
     lists = [[spec(name=name, kind="lines", x="batch_size", y="joules_per_token")] for name in ("old", "new")]
     for specs in lists:
         drawn = write_figures(collect(study), specs, tmp_path / "out", "acl")
+    chosen = [spec(name="chosen", kind="lines", x="batch_size", y="joules_per_token")]
+    write_figures(collect(study), chosen, tmp_path / "out", "acl", by_hand=True)
     (tmp_path / "out" / "mine.pdf").touch()  # not one of ours
     remove_others(tmp_path / "out", drawn)
-    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"new", "mine"}
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"new", "chosen", "mine"}
 
 
 def test_the_caption_names_the_interval_of_the_phase_that_has_the_bars(tmp_path):

@@ -105,7 +105,7 @@ def test_the_cpu_seconds_of_every_process_are_billed_once(train_tiny):
     steps = windows[windows["label"] == "training"]
     load = steps["own_cpu_s"].sum() / steps["duration_s"].sum()
     assert record.status == "ok"
-    assert 1.2 < load <= 2.1  # two busy processes of one thread each
+    assert 1.05 < load <= 2.1  # more than one busy process of one thread could use, beside others or not
 
 
 @pytest.mark.slow
