@@ -6,7 +6,7 @@ JOULEBENCH := $(BIN)/joulebench
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install llama-cpp demo test test-slurm check sweep report paper bench clean
+.PHONY: help install llama-cpp demo test test-slurm check gpu sweep report paper bench clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ check: $(READY) ## lint, format check and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+gpu: $(READY) ## on a machine with a GPU: its tests, and what its energy counter is worth
+	$(BIN)/python -m pytest -m gpu
+	$(JOULEBENCH) sweep experiment=counters
+	$(JOULEBENCH) report counters
 
 sweep: $(READY) ## run a study: make sweep STUDY=demo [ARGS='key=value ...']
 	$(JOULEBENCH) sweep experiment=$(STUDY) $(ARGS)

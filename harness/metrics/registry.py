@@ -56,6 +56,9 @@ class Metric:
         return self.label if self.label[1:2].isupper() else self.label[:1].lower() + self.label[1:]
 
 
+BY_WHAT = "How the interval over repeats was found; Student's t where it is empty."
+
+
 def _of_component(component: str, name: str) -> tuple[Metric, ...]:
     """Columns of one component alone, as if it were the only one that was read."""
     path = f"summary.phases.{{main}}.components.{component}"
@@ -69,6 +72,7 @@ def _of_component(component: str, name: str) -> tuple[Metric, ...]:
             for end, label in (("ci_low", "low"), ("ci_high", "high"), ("low", "systematic low"), ("high", "systematic high"))
         ),
         Metric(error, f"{path}.joules_per_token_relative_half_width", f"Random error of {name} energy", f"95 % half-width over the mean, of {name} alone.", unit="%", scale=100, digits=2),
+        Metric(f"{error}_by", f"{path}.joules_per_token_interval", f"Random error of {name} energy by", BY_WHAT),
         Metric(f"{component}_net_joules_per_token", f"{path}.net_joules_per_token", f"Net {name} energy per token", "Above its own idle baseline.", better="lower", **cost),
         Metric(f"{component}_energy_method", f"{path}.energy_method", f"{name} energy is", "How it was obtained."),
         Metric(f"{component}_mean_power_w", f"{path}.mean_power_w", f"{name} power", "Energy over time.", unit="W"),
@@ -249,7 +253,7 @@ METRICS = (
         100,
         digits=2,
     ),
-    Metric("joules_per_token_relative_half_width_by", "summary.phases.{main}.joules_per_token_interval", "Random error by", "How the interval over repeats was found; Student's t where it is empty."),
+    Metric("joules_per_token_relative_half_width_by", "summary.phases.{main}.joules_per_token_interval", "Random error by", BY_WHAT),
     Metric(
         "energy_ratio",
         "",
@@ -336,13 +340,15 @@ METRICS = (
     Metric("output_tokens", "summary.generation.output_tokens", "Output", "Tokens that each request adds.", unit="tokens"),
     Metric("prefill_joules_per_token", "summary.phases.prefill.joules_per_token", "Prefill energy per prompt token", "Energy of reading prompts over their tokens.", _ENERGY, "mJ/token", 1e3, better="lower", error="prefill_relative_half_width"),
     Metric("prefill_relative_half_width", "summary.phases.prefill.joules_per_token_relative_half_width", "Random error of prefill", "95 % half-width over the mean of the prefill energy.", unit="%", scale=100),
-    Metric("prefill_relative_half_width_by", "summary.phases.prefill.joules_per_token_interval", "Random error of prefill by", "How the interval over repeats was found; Student's t where it is empty."),
+    Metric("prefill_relative_half_width_by", "summary.phases.prefill.joules_per_token_interval", "Random error of prefill by", BY_WHAT),
     Metric("prefill_tokens_per_second", "summary.phases.prefill.tokens_per_second", "Prefill throughput", "Prompt tokens over seconds.", unit="tokens/s", better="higher", average="harmonic"),
     Metric("prefill_mfu", "summary.phases.prefill.mfu", "Prefill MFU", "As mfu, of reading prompts.", better="higher", average="harmonic"),
     Metric("decode_joules_per_token", "summary.phases.decode.joules_per_token", "Decode energy per output token", "Energy of windows that hold only decoding steps, over the tokens that these add.", _ENERGY, "mJ/token", 1e3, better="lower", error="joules_per_token_relative_half_width"),
     Metric("decode_tokens_per_second", "summary.phases.decode.tokens_per_second", "Decode throughput", "Output tokens over seconds of decoding, all requests of a batch.", unit="tokens/s", better="higher", average="harmonic"),
-    Metric("joules_per_request", "summary.phases.request.joules_per_sample", "Energy per request", "Prompt to last token, over the requests answered.", _ENERGY, "J", better="lower"),
-    Metric("joules_per_output_token", "summary.phases.request.joules_per_token", "Energy per output token", "Of whole requests, their prompts included, over output tokens.", _ENERGY, "mJ/token", 1e3, better="lower"),
+    Metric("joules_per_request", "summary.phases.request.joules_per_sample", "Energy per request", "Prompt to last token, over the requests answered.", _ENERGY, "J", better="lower", error="request_relative_half_width"),
+    Metric("joules_per_output_token", "summary.phases.request.joules_per_token", "Energy per output token", "Of whole requests, their prompts included, over output tokens.", _ENERGY, "mJ/token", 1e3, better="lower", error="request_relative_half_width"),
+    Metric("request_relative_half_width", "summary.phases.request.joules_per_token_relative_half_width", "Random error of requests", "95 % half-width over the mean of the energy of whole requests.", unit="%", scale=100),
+    Metric("request_relative_half_width_by", "summary.phases.request.joules_per_token_interval", "Random error of requests by", BY_WHAT),
     Metric("requests_per_second", "summary.generation.requests_per_second", "Request throughput", "Requests answered over seconds.", unit="requests/s", better="higher", average="harmonic"),
     Metric("joules_per_total_token", "summary.generation.joules_per_total_token", "Energy per token read or added", "Of whole requests, over prompt and output tokens.", unit="mJ/token", scale=1e3, better="lower"),
     Metric("weight_bytes", "model.weight_bytes", "Weights in memory", "Bytes of all parameters as they are stored, quantised ones packed.", BOTH, "MB", 1e-6, better="lower"),
@@ -381,7 +387,7 @@ METRICS = (
         unit="%",
         scale=100,
     ),
-    Metric("score_relative_half_width_by", "summary.phases.score.joules_per_token_interval", "Random error of scoring by", "How the interval over repeats was found; Student's t where it is empty."),
+    Metric("score_relative_half_width_by", "summary.phases.score.joules_per_token_interval", "Random error of scoring by", BY_WHAT),
     Metric("mbu", "summary.phases.{main}.mbu", "MBU", "Fraction of the memory bandwidth that reading the weights once an iteration needs; empty where it is unknown, or they fit in a cache.", better="higher", average="harmonic"),
     Metric("mfu", "summary.phases.{main}.mfu", "MFU", "Fraction of the dense peak FLOP/s (PaLM's count); empty where the peak is unknown.", better="higher", average="harmonic"),
     Metric("peak_memory_allocated_bytes", "summary.peak_memory_allocated_bytes", "Peak device memory", "Largest CUDA memory in tensors.", unit="GB", scale=1e-9),

@@ -64,6 +64,11 @@ def checked(spec: FigureSpec, where: str) -> FigureSpec:
         if column is not None and column not in BY_NAME:
             close = did_you_mean(column, BY_NAME) or "the columns are those of runs.csv"
             raise UserError(f"{where}: figure {spec.name}: no column {column}", remedy=close)
+    for axis, error in (("x", spec.x_error), ("y", spec.y_error)):
+        column = BY_NAME.get(getattr(spec, axis))
+        if error and column is not None and error != column.error:
+            remedy = f"use {axis}_error={column.error}" if column.error else f"leave {axis}_error out"
+            raise UserError(f"{where}: figure {spec.name}: {error} is not the error of {column.name}", remedy=remedy)
     if KINDS[spec.kind].interval_of_x and f"{spec.x}_ci_low" not in BY_NAME:
         allowed = [name.removesuffix("_ci_low") for name in BY_NAME if name.endswith("_ci_low")]
         raise UserError(f"{where}: figure {spec.name}: {spec.x} has no interval", allowed=allowed)
@@ -82,6 +87,10 @@ def restyled(spec: FigureSpec, settings: Sequence[str]) -> FigureSpec:
         if not separator:
             raise UserError(f"--set {setting}: not key=value", remedy="for example --set series=[precision]")
         changes[key] = yaml.safe_load(value)
+    for axis in ("x", "y"):  # Another column has another error.
+        column = BY_NAME.get(str(changes.get(axis)))
+        if column is not None and getattr(spec, f"{axis}_error"):
+            changes.setdefault(f"{axis}_error", column.error or None)
     return checked(spec_of({**_given(spec), **changes}, "--set"), "--set")
 
 

@@ -317,3 +317,12 @@ def test_what_is_shown_not_to_be_worse_by_the_margin(tmp_path):
     told = "shown to be less than {} nats a token worse than fp32 (non-inferior, 95 %): {}, of 2 runs."
     for margin, names in ((0.01, "bf16"), (0.1, "bf16; int4"), (0.001, "none")):
         assert f"score (chitchat): {told.format(margin, names)}" in findings(with_runs(collected, runs), margin)
+
+
+def test_weights_that_nobody_trained_are_told(tmp_path):
+    entries = copy.deepcopy(GRID[:2])
+    entries[0]["model"]["trained"], entries[1]["model"]["trained"] = False, True
+    found = [each for each in warnings(collect(write_study(tmp_path / "results", *entries))) if "random" in each]
+    assert found == [
+        "Weights are random, so that there is no quality: gpt-nano-fp32-b1. Remedy: task=train, or a checkpoint."
+    ]

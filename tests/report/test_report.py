@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.metrics.registry import BY_NAME, METRICS
 from harness.report.collect import collect
 from harness.report.columns import format_value
-from harness.report.figure_lists import load_specs
+from harness.report.figure_lists import load_specs, restyled
 from harness.report.figures import VENUES, draw, write_figures
 from harness.report.spec import FigureSpec
 from harness.report.tables import escape_latex
@@ -221,6 +221,27 @@ def test_ratios_by_hand(study):
     spread = (0.03**2 + 0.03**2) ** 0.5
     assert dear["energy_ratio_ci_low"] == pytest.approx(0.02 / 0.006 * math.exp(-spread))
     assert dear["energy_ratio_ci_high"] == pytest.approx(0.02 / 0.006 * math.exp(spread))
+
+
+def test_an_error_bar_is_that_of_the_quantity_it_stands_on(study, capsys):
+    folder = study(*GRID)
+    wrong = ["--figure", "energy_batch_size", "--set", "y_error=score_relative_half_width"]
+    assert report(folder, *wrong) == 2
+    told = capsys.readouterr().err
+    assert "score_relative_half_width is not the error of joules_per_token" in told
+    assert "use y_error=joules_per_token_relative_half_width" in told
+    # Another column has another error, or none.
+    for column, error in (("score_joules_per_byte", "score_relative_half_width"), ("mean_power_w", None)):
+        [spec] = [each for each in load_specs("", folder) if each.name == "energy_batch_size"]
+        assert restyled(spec, [f"y={column}"]).y_error == error
+
+
+def test_tables_say_how_many_rows_are_flagged(study):
+    folder = study(*GRID)
+    assert report(folder) == 0
+    flagged = "Flagged: contended_host (4 of 4 rows)."
+    assert flagged in (folder / "tables" / "energy.md").read_text()
+    assert flagged not in (folder / "tables" / "quality.md").read_text()
 
 
 def of_two(entry, gpu, cpu):
