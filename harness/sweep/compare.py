@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from harness.energy.validity import EXCLUDED
 from harness.errors import UserError
 from harness.record.record import record_folders, record_in
 from harness.stats.comparison import compare_means, holm, ratio_p
@@ -17,6 +18,9 @@ from harness.stats.intervals import Interval
 LEVEL = 0.05
 # Losses that differ by less than this share are one: sums in another order.
 SAME_LOSS = 1e-4
+# Two costs whose ratio is within this of 1, all of its 95 % interval included, are one: a difference that is only just
+# there, and that no question turns on, is none.
+EQUIVALENT = 0.02
 # Quality that has no repeats: the metric, and what it is called.
 QUALITY = {
     "perplexity": "perplexity",
@@ -68,6 +72,7 @@ def compare_runs(first: Path, second: Path) -> list[Finding]:
         words = f"{before['status']} before, {after['status']} after" + (f": {last}" if last else "")
         return [Finding(cell, "status", None, None, "differ", words)]
     findings = _efficiency(cell, first, second)
+    findings += _training(cell, before.get("summary", {}), after.get("summary", {}))
     findings += _quality(cell, before["quality"], after["quality"], _paired(first, second))
     return findings
 
@@ -123,18 +128,41 @@ def _efficiency(cell: str, first: Path, second: Path) -> list[Finding]:
                 missing = "no energy" if not (a and b) else "fewer than two repeats"
                 findings.append(Finding(cell, name, _mean(a), _mean(b), "cannot say", missing))
                 continue
+            if found.ratio.low >= 1 - EQUIVALENT and found.ratio.high <= 1 + EQUIVALENT:
+                why = f"equivalent: the ratio's interval is within {EQUIVALENT:.0%} of 1"
+                findings.append(Finding(cell, name, _mean(a), _mean(b), "agree", why, found.ratio))
+                continue
             verdict: Verdict = "differ" if found.p < LEVEL else "agree"
             why = f"Welch's test over {len(a)} and {len(b)} repeats, p {found.p:.2g}"
             findings.append(Finding(cell, name, _mean(a), _mean(b), verdict, why, found.ratio, found.p))
     return findings
 
 
+def _training(cell: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    """Steps and energy of a whole training: one figure a run, whose scatter only other seeds or runs tell."""
+    first, second = (side.get("training", {}) for side in (before, after))
+    if first.get("steps") is None or second.get("steps") is None:
+        return []
+    same = first["steps"] == second["steps"]
+    word: Verdict = "agree" if same else "differ"
+    why = "equal" if same else "not equal"
+    findings = [Finding(cell, "training, steps", first["steps"], second["steps"], word, why)]
+    for name, label in (("total_energy_j", "training, J"), ("energy_to_target_j", "training to the target, J")):
+        a, b = first.get(name), second.get(name)
+        if a is not None and b is not None:
+            findings.append(Finding(cell, label, a, b, "cannot say", "one figure a run: no scatter is known"))
+    return findings
+
+
 def _repeats(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Joules and seconds per token of each repeat by phase; joules are empty where one is missing."""
+    """Joules and seconds per token of each repeat that counts, by phase; joules are empty where one is missing."""
     path = folder / "windows.parquet"
     windows = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
     if windows.empty:
         return {}
+    if "flags" in windows:
+        excluded = [bool(EXCLUDED & set(str(flags or "").split(","))) for flags in windows["flags"]]
+        windows = windows[~pd.Series(excluded, index=windows.index)]
     measured = windows[windows["repeat"].notna() & (windows["tokens"] > 0)]
     found = {}
     for phase, group in measured.groupby("phase"):

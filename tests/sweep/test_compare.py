@@ -58,6 +58,40 @@ def test_a_tenth_more_energy_differs_and_the_ratio_says_how_much(tmp_path):
     assert (energy.first, energy.second) == (pytest.approx(0.1), pytest.approx(0.11))
 
 
+def test_a_difference_that_is_shown_and_too_small_to_matter_is_none(tmp_path):
+    """One per cent more in repeats that scatter by a hundredth of that: p is below 0.001."""
+    first = a_run(tmp_path / "a" / "r", [10, 10.001, 9.999, 10], SECONDS, [5.0, 6.0])
+    second = a_run(tmp_path / "b" / "r", [10.1, 10.101, 10.099, 10.1], SECONDS, [5.0, 6.0])
+    third = a_run(tmp_path / "c" / "r", [10.3, 10.301, 10.299, 10.3], SECONDS, [5.0, 6.0])
+    close, apart = (compare_runs(first, other)[0] for other in (second, third))
+    assert (close.metric, close.verdict, close.p) == ("score, J/token", "agree", None)
+    assert close.why == "equivalent: the ratio's interval is within 2% of 1"
+    assert (apart.metric, apart.verdict) == ("score, J/token", "differ")
+
+
+def test_repeats_that_are_left_out_of_means_are_left_out_here(tmp_path):
+    first = a_run(tmp_path / "a" / "r", [10, 10.2, 9.8, 99.0], SECONDS, [5.0, 6.0])
+    frame = pd.read_parquet(first / "windows.parquet")
+    frame.assign(flags=["contended_host", "", "", "interrupted,contended_host", ""]).to_parquet(
+        first / "windows.parquet"
+    )
+    second = a_run(tmp_path / "b" / "r", [10.1, 9.9, 10.0], SECONDS[:3], [5.0, 6.0])
+    energy = compare_runs(first, second)[0]
+    assert (energy.metric, energy.verdict, energy.first) == ("score, J/token", "agree", pytest.approx(0.1))
+
+
+def test_whole_trainings_are_told_and_their_steps_compared(tmp_path):
+    folders = [a_run(tmp_path / name / "r", [10, 10.2, 9.8, 10.1], SECONDS, [5.0, 6.0]) for name in "ab"]
+    for folder, steps, joules in zip(folders, (100, 120), (500.0, 600.0), strict=True):
+        record = json.loads((folder / "record.json").read_text())
+        record["summary"] = {"training": {"steps": steps, "total_energy_j": joules, "energy_to_target_j": None}}
+        (folder / "record.json").write_text(json.dumps(record))
+    found = {f.metric: (f.first, f.second, f.verdict) for f in compare_runs(*folders)}
+    assert found["training, steps"] == (100, 120, "differ")
+    assert found["training, J"] == (500.0, 600.0, "cannot say")
+    assert "training to the target, J" not in found
+
+
 def test_a_missing_energy_is_said_and_never_a_zero(tmp_path):
     first = a_run(tmp_path / "a" / "r", [10, np.nan, 9.9, 10], SECONDS, [5.0, 6.0])
     second = a_run(tmp_path / "b" / "r", [11, 11.1, 10.9, 11], SECONDS, [5.0, 6.0])
