@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.axes import axes_of
-from harness.config.compose import Cell
+from harness.config.compose import Cell, resolved_config
 from harness.config.schema import Config
 from harness.energy.host import cpu_name
 from harness.record.record import read_record, record_folders
@@ -65,7 +65,19 @@ def plan(cells: Sequence[Cell], elsewhere: bool = False) -> list[PlannedCell]:
 
 def planned_axes(config: Config) -> dict[str, Any]:
     """A cell's axes as its record will have them; the device as far as it is known without asking it."""
-    return {**axes_of(config), "device_name": cpu_name() if config.hardware.accelerator == "cpu" else None}
+    device = cpu_name() if config.hardware.accelerator == "cpu" else None
+    return {**axes_of(config), "device_name": device, "work": planned_work(resolved_config(config))}
+
+
+def planned_work(config: Mapping[str, Any]) -> float:
+    """Tokens that a training is planned to take; 1 for other tasks, whose length is the protocol's."""
+    task = config["task"]
+    if task["kind"] != "train":
+        return 1.0
+    context = task.get("context") or config["model"].get("context_length") or 1
+    tokens = float(task["steps"] * config["batch_size"] * context)
+    most = task.get("stop", {}).get("tokens")
+    return tokens if most is None else min(tokens, float(most))
 
 
 def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -78,7 +90,7 @@ def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]
             except ValueError:
                 continue
             if record is not None and record["status"] == "ok":
-                axes = dict(record["cell"])
+                axes = {**record["cell"], "work": planned_work(record["config"])}
                 if record["config"]["hardware"]["accelerator"] != "cpu":
                     axes["device_name"] = None
                 found.append((axes, record))

@@ -24,6 +24,7 @@ LADDER = (
 UNKNOWN_SIGMA = math.log(3) / 1.96
 
 Axes = Mapping[str, Any]
+"""A cell's axes; under `work`, how much it does, if that is more than its axes say: its cost is in proportion to it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Predictor:
     """
 
     def __init__(self, finished: Iterable[tuple[Axes, float]]) -> None:
-        pairs = [(axes, math.log(value)) for axes, value in finished if value > 0]
+        pairs = [(axes, math.log(value / _work(axes))) for axes, value in finished if value > 0]
         self._groups: dict[tuple[Any, ...], _Group] = {}
         for axes, value in pairs:
             for key in _keys(axes):
@@ -71,8 +72,13 @@ class Predictor:
             if key in self._groups:
                 group = self._groups[key]
                 mean, half = group.sum / group.count, 1.96 * self._sigmas[rung]
-                return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+                work = _work(axes)
+                return Interval(*(work * math.exp(end) for end in (mean, mean - half, mean + half)))
         return None
+
+
+def _work(axes: Axes) -> float:
+    return float(axes.get("work", 1.0))
 
 
 def _keys(axes: Axes) -> list[tuple[Any, ...]]:
