@@ -51,7 +51,9 @@ class EnergyFigure:
         source: What was read, for example `NVML total energy, GPU 0`.
         covers: What the figure includes: board, package, memory, node, or this process's share of a package.
         update_period_s: Seconds between two updates of the counter, if measured.
-        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates.
+        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates. It is added up over
+            windows and components, not in quadrature: a counter is late, so that every edge errs to the same side where
+            what is around the windows draws less than they do.
         parts_j: What each board or zone adds, in joules, where the source tells them apart. A part of 0 J is one whose
             counter had no update within a stretch shorter than its period: a reading of a segment, of nothing longer.
         flags: Reason codes of doubts about this figure.
@@ -148,17 +150,19 @@ class Sensor:
         Each edge falls anywhere between two updates, so the counter may lack or hold up to one period of power: the
         difference of two uniform errors, with a standard deviation of power x period / sqrt(6). The power is the
         window's own; of a counter that had no update yet, it is `power_w`. One that should have had one, or whose power
-        nobody knows, has no reading.
+        nobody knows, has no reading. In a window shorter than a period, all of the one update that it may see is in
+        doubt.
         """
         still = sum(joules == 0 for joules in parts_j)
-        if still and (power_w is None or duration_s > STILL_PERIODS * self.period_s):
+        if still and (not power_w or duration_s > STILL_PERIODS * self.period_s):
             reason = f"a counter did not move within {duration_s:.3g} s"
             return unavailable(self.component, self.source, reason, "counter_stuck")
         if self.update_period_s is None:
             notes = (*notes, f"update period not measured: {ASSUMED_PERIOD_S:g} s assumed")
         joules = math.fsum(parts_j)
-        edge_j = (joules / duration_s + still * (power_w or 0.0)) * self.period_s
-        quantisation_j = edge_j / math.sqrt(6)
+        moved_j = joules * self.period_s / max(duration_s, self.period_s)
+        edge_j = moved_j + still * (power_w or 0.0) * self.period_s
+        quantisation_j = edge_j / (math.sqrt(6) if duration_s >= self.period_s else COVERAGE)
         return EnergyFigure(
             component=self.component,
             value_j=joules,
@@ -226,5 +230,5 @@ def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
         systematic_high_j=complete_sum([figure.systematic_high_j for figure in figures]),
         method=method,
         components=names,
-        quantisation_j=math.hypot(*(figure.quantisation_j for figure in figures)),
+        quantisation_j=sum(figure.quantisation_j for figure in figures),
     )

@@ -61,11 +61,15 @@ def open_gpus(indices: Sequence[int], uuids: Sequence[str] = ()) -> GpuCounters 
         raise LookupError(f"no GPU counter: {error}") from error
     if len(gpus) <= max(indices):
         raise LookupError(f"Zeus sees {len(gpus)} GPU(s), and the run uses number {max(indices)}")
-    named = uuids and hasattr(gpus.gpus[0], "handle")  # AMD's boards tell no such names through Zeus.
+    named = uuids and _is_nvidia(gpus)  # AMD's boards have one numbering, HIP's, and no such names through Zeus.
     boards = Boards(gpus, _by_uuid(gpus, uuids) if named else indices)
     if shared := [index for index in boards.indices if boards.is_partitioned(index)]:
         raise LookupError(f"GPU {shared[0]} is in MIG mode: its counter holds every instance on the board")
     return GpuCounters(boards) if boards.have_counters() else GpuPower(boards)
+
+
+def _is_nvidia(gpus: Any) -> bool:
+    return type(gpus).__name__.startswith("NVIDIA")
 
 
 def _by_uuid(gpus: Any, uuids: Sequence[str]) -> list[int]:
@@ -88,13 +92,16 @@ class Boards:
     Args:
         gpus: Zeus's.
         indices: The boards that the run uses.
+
+    Attributes:
+        counted: Those of them that count now.
     """
 
     def __init__(self, gpus: Any, indices: Sequence[int]) -> None:
         self.gpus = gpus
-        self.indices = list(indices)
+        self.indices = self.counted = list(indices)
         self.name = f"{len(self.indices)} x {gpus.get_name(self.indices[0])}"
-        self.interface = "AMD SMI" if type(gpus).__name__.startswith("AMD") else "NVML"
+        self.interface = "NVML" if _is_nvidia(gpus) else "AMD SMI"
         superchip = getattr(gpus.gpus[self.indices[0]], "_is_grace_hopper", False)
         self.covers = SUPERCHIP if superchip else "GPU boards"
         # Who used the boards before this process did, if it has not begun to.
@@ -106,19 +113,27 @@ class Boards:
         from zeus.device.gpu.common import ZeusGPUNotSupportedError
 
         try:
-            return all(map(self.gpus.supports_get_total_energy_consumption, self.indices)) and bool(self.millijoules())
+            supported = all(map(self.gpus.supports_get_total_energy_consumption, self.indices))
+            return supported and bool(self.millijoules(self.indices))
         except ZeusGPUNotSupportedError:
             return False
 
-    def millijoules(self) -> list[float]:
-        """The boards' counters."""
-        return [float(self.gpus.get_total_energy_consumption(index)) for index in self.indices]
+    def millijoules(self, indices: Sequence[int]) -> list[float]:
+        """The counters of some boards."""
+        return [float(self.gpus.get_total_energy_consumption(index)) for index in indices]
 
-    def watts(self) -> float | None:
+    def watts(self, index: int) -> float | None:
+        """Power of a board now: instant, or else the average that it tells; None where it tells neither."""
+        for read in (self.gpus.get_instant_power_usage, self.gpus.get_average_power_usage):
+            milliwatts = _ask(read, index)
+            if milliwatts is not None:
+                return milliwatts / 1000
+        milliwatts = _nvml(self.gpus, index, "nvmlDeviceGetPowerUsage")  # before the fields that Zeus asks for
+        return None if milliwatts is None else milliwatts / 1000
+
+    def largest_watts(self) -> float | None:
         """The largest power that any board draws now, or None where they do not tell."""
-        told = [_ask(self.gpus.get_instant_power_usage, index) for index in self.indices]
-        known = [milliwatts / 1000 for milliwatts in told if milliwatts is not None]
-        return max(known, default=None)
+        return max((watts for watts in map(self.watts, self.indices) if watts is not None), default=None)
 
     def is_partitioned(self, index: int) -> bool:
         """Whether a board is divided into instances (MIG)."""
@@ -132,7 +147,6 @@ class Boards:
         return [self._sample(index, disturbed) for index in self.indices]
 
     def _sample(self, index: int, disturbed: tuple[str, ...]) -> Sample:
-        milliwatts = _ask(self.gpus.get_instant_power_usage, index)
         reasons = _nvml(self.gpus, index, "nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # the name before driver 535
             reasons = _nvml(self.gpus, index, "nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -143,7 +157,7 @@ class Boards:
         return Sample(
             time_s=time.perf_counter(),
             component=f"gpu{index}",
-            watts=None if milliwatts is None else milliwatts / 1000,
+            watts=self.watts(index),
             temperature_c=temperature,
             clock_mhz=_nvml(self.gpus, index, "nvmlDeviceGetClockInfo", 1),  # 1: the multiprocessors' clock
             flags=(*throttled, *disturbed),
@@ -151,21 +165,24 @@ class Boards:
 
     def flags(self) -> tuple[str, ...]:
         """Reason codes of what disturbs these boards now: processes of others."""
-        return (FOREIGN,) if any(map(self._is_shared, self.indices)) else ()
+        listed = {index: set(self._processes(index) or ()) for index in self.indices}
+        if not any(listed.values()):
+            return ()
+        own = own_processes()
+        return (FOREIGN,) if any(self._is_shared(index, listed[index], own) for index in self.indices) else ()
 
     def notes(self) -> tuple[str, ...]:
-        """What is not known of these boards."""
-        told = all(self._processes(index) is not None for index in self.indices)
-        return () if told else ("who else uses the boards is not told",)
+        """What is not known of these boards: who is on them, where nobody is listed although this process is."""
+        listed = [self._processes(index) for index in self.indices]
+        untold = None in listed or (_cuda_in_use() and not all(listed))
+        return ("who else uses the boards is not told",) if untold else ()
 
-    def _is_shared(self, index: int) -> bool:
+    def _is_shared(self, index: int, listed: set[int], own: set[int]) -> bool:
         """Whether a board runs a process of others.
 
         In a container, NVML may list processes by numbers that are not ours. One of them may then be this process; not
         one that was there before the boards were opened, unless this process already used them.
         """
-        listed = set(self._processes(index) or ())
-        own = own_processes()
         if not listed - own:
             return False
         return bool(listed & own) or bool(listed & self._before.get(index, set())) or len(listed) > 1
@@ -219,13 +236,12 @@ class _Devices:
 
     @contextmanager
     def first_device(self) -> Iterator[None]:
-        """Count the first board alone, inside."""
-        indices = self._boards.indices
-        self._boards.indices = indices[:1]
+        """Count the first board alone in the windows that begin inside; all are sampled."""
+        self._boards.counted = self._boards.indices[:1]
         try:
             yield
         finally:
-            self._boards.indices = indices
+            self._boards.counted = self._boards.indices
 
     def close(self) -> None:
         """Nothing to release."""
@@ -233,9 +249,11 @@ class _Devices:
 
 @dataclass(frozen=True)
 class Edge:
-    """The start of a window: the boards' counters, and what disturbed them then."""
+    """The start of a window: which boards count, their counters, when it was, and what disturbed them then."""
 
+    counted: list[int]
     millijoules: list[float]
+    time_s: float
     flags: tuple[str, ...]
 
 
@@ -244,7 +262,7 @@ class GpuCounters(_Devices):
 
     def __init__(self, boards: Boards) -> None:
         super().__init__(boards)
-        period = update_period_s(lambda: boards.millijoules()[0])
+        period = update_period_s(lambda: boards.millijoules(boards.indices[:1])[0])
         source = f"{boards.interface} total energy through Zeus, {boards.name}"
         self._sensor = Sensor("gpu", source, boards.covers, GAIN, update_period_s=period)
 
@@ -254,11 +272,13 @@ class GpuCounters(_Devices):
 
     def begin(self) -> Edge:
         """The counters now."""
-        return Edge(self._boards.millijoules(), self._boards.flags())
+        counted = self._boards.counted
+        flags = self._boards.flags()
+        return Edge(counted, self._boards.millijoules(counted), time.perf_counter(), flags)
 
     def end(self, state: Edge, duration_s: float) -> list[EnergyFigure]:
         """Joules over all boards; unavailable where a counter did not move when it should have, or impossibly."""
-        counters = self._boards.millijoules()
+        counters = self._boards.millijoules(state.counted)
         joules = [(after - before) / 1000 for before, after in zip(state.millijoules, counters, strict=True)]
         sensor = self._sensor
         limit_j = MAX_BOARD_POWER_W * (duration_s + sensor.period_s)
@@ -267,7 +287,7 @@ class GpuCounters(_Devices):
                 f"a counter moved by {min(joules):.6g} to {max(joules):.6g} J in {duration_s:.3g} s, which cannot be"
             )
             return [unavailable("gpu", sensor.source, reason, "counter_jump")]
-        power_w = self._boards.watts() if 0 in joules else None
+        power_w = self._boards.largest_watts() if 0 in joules else None
         figure = sensor.figure(joules, duration_s, *self._boards.notes(), power_w=power_w)
         return [figure.flagged(*dict.fromkeys((*state.flags, *self._boards.flags())))]
 
@@ -278,7 +298,7 @@ class GpuPower(_Devices):
     def __init__(self, boards: Boards) -> None:
         super().__init__(boards)
         self._samples: list[Sample] = []
-        measured = update_period_s(lambda: boards.watts() or 0.0)
+        measured = update_period_s(lambda: boards.watts(boards.indices[0]) or 0.0)
         self._sensor = Sensor(
             component="gpu",
             source=f"{boards.interface} power every {PERIOD_S:g} s, {boards.name}",
@@ -298,22 +318,22 @@ class GpuPower(_Devices):
         self._samples.extend(taken)
         return taken
 
-    def begin(self) -> tuple[float, tuple[str, ...]]:
+    def begin(self) -> Edge:
         """When the window began, and what disturbed the boards then; a sample is taken at its edge."""
         self.sample()
-        return time.perf_counter(), self._boards.flags()
+        return Edge(self._boards.counted, [], time.perf_counter(), self._boards.flags())
 
-    def end(self, state: tuple[float, tuple[str, ...]], duration_s: float) -> list[EnergyFigure]:
+    def end(self, state: Edge, duration_s: float) -> list[EnergyFigure]:
         """Power held from sample to sample; unavailable where a board gave none for a while."""
         self.sample()
-        begun, flags = state
-        energies = [self._energy_j(f"gpu{index}", begun, begun + duration_s) for index in self._boards.indices]
+        end_s = state.time_s + duration_s
+        energies = [self._energy_j(f"gpu{index}", state.time_s, end_s) for index in state.counted]
         known = [joules for joules in energies if joules]
         if len(known) < len(energies):
             reason = f"a board gave no power for more than {MAX_GAP_PERIODS * PERIOD_S:g} s, or gave 0 W throughout"
             return [unavailable("gpu", self._sensor.source, reason, "counter_lost")]
         figure = self._sensor.figure(known, duration_s, *self._boards.notes())
-        return [figure.flagged(*dict.fromkeys((*flags, *self._boards.flags())))]
+        return [figure.flagged(*dict.fromkeys((*state.flags, *self._boards.flags())))]
 
     def _energy_j(self, component: str, start_s: float, end_s: float) -> float | None:
         own = [sample for sample in self._samples if sample.component == component and sample.time_s >= start_s - 1]

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -72,8 +73,11 @@ def _descendants() -> list[psutil.Process]:
                 listed.extend(map(int, (task / "children").read_text().split()))
         found = [psutil.Process(pid) for pid in listed[1:]]
     except (OSError, psutil.Error):  # No such list here, or a child that ended just now.
-        trees = [psutil.Process(pid) for pid in roots if psutil.pid_exists(pid)]
-        found = [*trees[1:], *(child for tree in trees for child in tree.children(recursive=True))]
+        found = []
+        for root in roots:
+            with suppress(psutil.Error):  # It has ended.
+                tree = psutil.Process(root)
+                found += [tree, *tree.children(recursive=True)]
     return [process for process in dict.fromkeys(found) if process.pid != os.getpid()]
 
 

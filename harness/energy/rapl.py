@@ -146,7 +146,8 @@ class RaplSource:
                 reading = sum(readings)
                 if name in self._last and now > self._last[name][0]:
                     before_s, before_j = self._last[name]
-                    self._watts[name] = watts = (reading - before_j) / (now - before_s)
+                    watts = (reading - before_j) / (now - before_s)
+                    self._watts[name] = watts or self._watts.get(name, 0.0)  # 0: no update since the sample before
                 self._last[name] = (now, reading)
             samples.append(Sample(now, name, watts))
         return samples

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
-from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, short_for_counter
+from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, TotalEnergy, short_for_counter
 from harness.energy.meter import Window, Work
 from harness.metrics.efficiency import complete_sum
 
@@ -23,8 +23,7 @@ def merged_repeats(windows: Iterable[Window]) -> list[Window]:
 def merged(windows: Sequence[Window]) -> Window:
     """Windows as one: sums of times, work and energies; a figure that any of them lacks is lacking.
 
-    The errors at the edges of counters are independent from window to window, and add in quadrature. Whether all of
-    it is short for its counter is a question to the sum; so is whether a counter moved at all.
+    Whether all of it is short for its counter is a question to the sum; so is whether a counter moved at all.
     """
     if len(windows) == 1:
         figures = [figure.whole() for figure in windows[0].figures]
@@ -55,9 +54,8 @@ def merged_figure(figures: Sequence[EnergyFigure]) -> EnergyFigure:
     """One component over several windows."""
     value = complete_sum([figure.value_j for figure in figures])
     known = value is not None
-    quantisation_j = math.hypot(*(figure.quantisation_j for figure in figures))
+    quantisation_j = sum(figure.quantisation_j for figure in figures)
     short = value is not None and short_for_counter(quantisation_j, value)
-    parts = [figure.parts_j for figure in figures]
     summed = replace(
         figures[0],
         value_j=value,
@@ -65,11 +63,45 @@ def merged_figure(figures: Sequence[EnergyFigure]) -> EnergyFigure:
         systematic_high_j=complete_sum([figure.systematic_high_j for figure in figures]) if known else None,
         method=Method.worst([figure.method for figure in figures]) if known else Method.UNAVAILABLE,
         quantisation_j=quantisation_j,
-        parts_j=tuple(map(math.fsum, zip(*parts, strict=True))) if len({len(part) for part in parts}) == 1 else (),
+        parts_j=_parts_over(figures),
         flags=tuple(flag for flag in _union(figure.flags for figure in figures) if short or flag != SHORT_FLAG),
         notes=_union(figure.notes for figure in figures),
     )
     return summed.whole()
+
+
+def _parts_over(figures: Sequence[EnergyFigure]) -> tuple[float, ...]:
+    """What each board or zone adds over several windows; nothing where they do not tell the same ones apart."""
+    parts = [figure.parts_j for figure in figures]
+    return tuple(map(math.fsum, zip(*parts, strict=True))) if len({len(part) for part in parts}) == 1 else ()
+
+
+def energy_over(windows: Sequence[Window]) -> TotalEnergy:
+    """Sum over windows and components, whether of one repeat or not.
+
+    Without a value where any window has none, where there is no window, or where a counter stood still in all of them.
+    """
+    energies = [window.energy for window in windows]
+    names = tuple(dict.fromkeys(name for energy in energies for name in energy.components))
+    method = Method.worst([energy.method for energy in energies])
+    if method is Method.UNAVAILABLE or _stood_still(windows):
+        return TotalEnergy(None, None, None, Method.UNAVAILABLE, names)
+    return TotalEnergy(
+        value_j=complete_sum([energy.value_j for energy in energies]),
+        systematic_low_j=complete_sum([energy.systematic_low_j for energy in energies]),
+        systematic_high_j=complete_sum([energy.systematic_high_j for energy in energies]),
+        method=method,
+        components=names,
+        quantisation_j=sum(energy.quantisation_j for energy in energies),
+    )
+
+
+def _stood_still(windows: Sequence[Window]) -> bool:
+    by_component: dict[str, list[EnergyFigure]] = {}
+    for window in windows:
+        for figure in window.figures:
+            by_component.setdefault(figure.component, []).append(figure)
+    return any(0 in _parts_over(figures) for figures in by_component.values())
 
 
 def without_short_repeats(windows: Iterable[Window], phase: str, shortest_s: float) -> list[Window]:

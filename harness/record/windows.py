@@ -45,7 +45,7 @@ def window_from_state(state: Mapping[str, Any]) -> Window:
             **{
                 **figure,
                 "method": Method(figure["method"]),
-                "parts_j": tuple(figure["parts_j"]),
+                "parts_j": tuple(figure.get("parts_j", ())),  # Checkpoints of earlier versions have none.
                 "flags": tuple(figure["flags"]),
                 "notes": tuple(figure["notes"]),
             }

@@ -11,7 +11,7 @@ import torch
 
 from harness.config.task import StopConfig
 from harness.energy.meter import EnergyMeter, Work
-from harness.metrics.efficiency import complete_sum
+from harness.energy.segments import energy_over
 from harness.metrics.language import bits_per_byte, perplexity
 from harness.runner.batches import ScoringBatches
 from harness.runner.metering import MeteredTraining, training_windows
@@ -85,6 +85,7 @@ class QualityCurve(pl.Callback):
 
     def _point(self, step: int, nats: list[float]) -> CurvePoint:
         windows = training_windows(self._meter.windows)
+        energy = energy_over(windows)
         done = self._work(0, self._metering.batches_done)
         assert self._batches is not None, "a validation had a text"
         total, size = sum(nats), self._batches.size
@@ -93,9 +94,9 @@ class QualityCurve(pl.Callback):
             tokens=done.tokens,
             samples=done.samples,
             train_s=sum(window.duration_s for window in windows),
-            train_energy_j=complete_sum([window.energy.value_j for window in windows]),
-            train_energy_low_j=complete_sum([window.energy.low_j for window in windows]),
-            train_energy_high_j=complete_sum([window.energy.high_j for window in windows]),
+            train_energy_j=energy.value_j,
+            train_energy_low_j=energy.low_j,
+            train_energy_high_j=energy.high_j,
             perplexity=perplexity(total, sum(self._batches.tokens_by_window)),
             bits_per_byte=None if size is None else bits_per_byte(total, size.text_bytes),
         )

@@ -24,6 +24,7 @@ from harness.data.files import read_prompts
 from harness.data.prompts import PromptBatch, prompts_of_length, prompts_of_texts
 from harness.energy.cuda import synchronize
 from harness.energy.meter import Window, Work
+from harness.energy.segments import energy_over
 from harness.energy.validity import EXCLUDED
 from harness.errors import UserError
 from harness.metrics.efficiency import complete_sum, ratio
@@ -317,7 +318,7 @@ def request_costs(windows: Sequence[Window], requests: Requests) -> dict[str, fl
     used = [window for window in whole if not EXCLUDED & set(window.flags)]
     read = sum(requests.prompt_tokens[window.repeat] for window in used if window.repeat is not None)
     answered = complete_sum([window.work.samples for window in used])
-    joules = complete_sum([window.energy.value_j for window in used])
+    joules = energy_over(used).value_j
     tokens = complete_sum([window.work.tokens for window in used])
     return {
         "requests_per_second": ratio(answered, sum(window.duration_s for window in used)),

@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 from harness.config.platform import ProtocolConfig
 from harness.energy.callback import WindowCallback
 from harness.energy.meter import EnergyMeter, OpenWindow, Window, Work
-from harness.energy.segments import without_short_repeats
-from harness.metrics.efficiency import complete_sum, ratio
+from harness.energy.segments import energy_over, without_short_repeats
+from harness.metrics.efficiency import ratio
 from harness.runner.progress import Progress
 
 # Label of the windows that hold optimiser steps, those of the warm-up included.
@@ -158,7 +158,7 @@ class MeteredTraining(WindowCallback):
         """Seconds and joules of training so far; those of the open window at the mean power of those closed."""
         closed = training_windows(self.meter_in_use.windows)
         seconds = sum(window.duration_s for window in closed)
-        joules = complete_sum([window.energy.value_j for window in closed])
+        joules = energy_over(closed).value_j
         open_s = time.perf_counter() - self._opened_at
         power = ratio(joules, seconds)
         return seconds + open_s, None if joules is None or power is None else joules + power * open_s

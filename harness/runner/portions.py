@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from harness.energy.meter import Work
-from harness.energy.segments import without_short_repeats
+from harness.energy.segments import energy_over, without_short_repeats
 from harness.metrics.efficiency import complete_sum, ratio
 from harness.runner.batches import WorkSums
 from harness.runner.session import Session
@@ -57,7 +57,7 @@ class Portions:
         A question with choices makes a request of each; an answer is what a question gets.
         """
         windows = [window for window in self._session.meter.windows if window.phase == self._phase]
-        joules = complete_sum([window.energy.value_j for window in windows])
+        joules = energy_over(windows).value_j
         requests = complete_sum([window.work.samples for window in windows])
         return {
             "requests": requests,

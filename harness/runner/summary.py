@@ -12,7 +12,7 @@ from harness.config.schema import Config
 from harness.energy.figure import COVERAGE, Method, widened
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
-from harness.energy.segments import merged_repeats
+from harness.energy.segments import energy_over, merged_repeats
 from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
 from harness.runner.metering import training_windows
@@ -38,7 +38,7 @@ def summarise(
         "main_phase": config.task.main_phase,
         "idle": {**vars(idle), "components": components},
         "phases": {
-            phase: {**_phase(windows, phase, config, idle), "stop_reason": stop_reasons.get(phase, "")}
+            phase: {**_phase(windows, phase, config), "stop_reason": stop_reasons.get(phase, "")}
             for phase in sorted(phases)
         },
         "all_windows": {
@@ -77,14 +77,16 @@ class IdleBaseline:
     mismatch: bool = False
     quantisation_w: float = 0.0
 
+    @property
+    def mean_w(self) -> float | None:
+        """Mean of before and after, however much they differ."""
+        known = self.before_w is not None and self.after_w is not None
+        return ((self.before_w or 0.0) + (self.after_w or 0.0)) / 2 if known else None
+
 
 LOADED = ("loaded, before", "loaded, after")
 # Net energy is void where the idle power before and after the work differ by more than this share.
 IDLE_MISMATCH = 0.05
-
-
-# Idle power is that of all devices.
-_NO_IDLE = IdleBaseline(None, None, None, None, None, "one of several devices did this alone")
 
 
 def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
@@ -100,33 +102,48 @@ def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
         reason = f"idle power was {before:.1f} W before the work and {after:.1f} W after it"
         return IdleBaseline(unloaded, before, after, None, half, reason, mismatch=True)
     edges = [ratio(w.energy.quantisation_j, w.duration_s) or 0.0 for w in windows if w.label in LOADED]
-    return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=math.hypot(*edges) / 2)
+    return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=sum(edges) / 2)
 
 
-def _net(sums: _Sums, idle: IdleBaseline, relative_half_width: float | None) -> dict[str, float | None]:
+def _net(
+    used: Sequence[Window], idles: Sequence[Window], sums: _Sums, idle: IdleBaseline, relative_half_width: float | None
+) -> dict[str, float | None]:
     """Gross energy minus idle power x time, and its uncertainty as the half-width of a 95 % interval.
 
     Four parts in quadrature: that of the gross energy (`relative_half_width`); half of what the baselines differ by
     over the same time, as idle power may have been anything between them; what the counters' updates add to the
-    baselines; and the sensor's gain, which scales gross and idle alike and so counts on the difference only.
+    baselines; and the sensors' gain, which scales gross and idle alike and so counts on the difference only.
     """
     if sums.energy_j is None or sums.duration_s is None or idle.power_w is None or idle.half_difference_w is None:
         return {"net_energy_j": None, "net_energy_uncertainty_j": None, "net_joules_per_token": None}
     net = sums.energy_j - idle.power_w * sums.duration_s
+    gain_j = _gain_of_net_j(used, idles, sums.duration_s)
     uncertainty = None
-    if relative_half_width is not None and sums.systematic_low_j is not None and sums.systematic_high_j is not None:
-        gain = (sums.systematic_high_j - sums.systematic_low_j) / 2 / sums.energy_j
+    if relative_half_width is not None and gain_j is not None:
         uncertainty = math.hypot(
             relative_half_width * sums.energy_j,
             idle.half_difference_w * sums.duration_s,
             COVERAGE * idle.quantisation_w * sums.duration_s,
-            gain * net,
+            gain_j,
         )
     return {
         "net_energy_j": net,
         "net_energy_uncertainty_j": uncertainty,
         "net_joules_per_token": ratio(net, sums.tokens),
     }
+
+
+def _gain_of_net_j(used: Sequence[Window], idles: Sequence[Window], duration_s: float) -> float | None:
+    """What the sensors' scales may add to the net energy: each component's on its own net energy, added up."""
+    parts: list[float | None] = []
+    for name in {name for window in used for name in window.energy.components}:
+        gross = energy_over(of_component(used, name))
+        low, high = gross.systematic_low_j, gross.systematic_high_j
+        idle_w = idle_baseline(of_component(idles, name)).mean_w
+        if not gross.value_j or low is None or high is None or idle_w is None:
+            return None
+        parts.append((high - low) / 2 / gross.value_j * abs(gross.value_j - idle_w * duration_s))
+    return complete_sum(parts)
 
 
 def invalid(summary: dict[str, Any], quality: dict[str, Any], protocol: ProtocolConfig) -> str:
@@ -177,39 +194,36 @@ def _idle_powers(windows: Sequence[Window]) -> dict[str, Any]:
     return {"unloaded_w": idle.unloaded_w, "power_w": idle.power_w, "reason": idle.reason}
 
 
-def _efficiency(used: Sequence[Window], sums: _Sums, idle: IdleBaseline) -> dict[str, Any]:
-    """Power and energy per token over the repeats that count, gross and net."""
+def _efficiency(used: Sequence[Window], idles: Sequence[Window]) -> dict[str, Any]:
+    """Power and energy per token over the repeats that count, gross and, over the idle windows, net."""
+    sums = _Sums.over(used)
     interval = _token_interval(used, sums)
     return {
         "energy_method": Method.worst([window.energy.method for window in used]).value,
         "mean_power_w": ratio(sums.energy_j, sums.duration_s),
         "joules_per_token": ratio(sums.energy_j, sums.tokens),
         **interval,
-        **_net(sums, idle, interval["joules_per_token_relative_half_width"]),
+        **_net(used, idles, sums, idle_baseline(idles), interval["joules_per_token_relative_half_width"]),
     }
 
 
-def _of_components(windows: Sequence[Window], used: Sequence[Window], alone: bool) -> dict[str, Any]:
+def _of_components(used: Sequence[Window], idles: Sequence[Window]) -> dict[str, Any]:
     """Efficiency by each component as if it were the only one: its figure may be measured where the total is not."""
-    found = {}
-    for name in components_of(used):
-        own = of_component(used, name)
-        found[name] = _efficiency(
-            own, _Sums.over(own), _NO_IDLE if alone else idle_baseline(of_component(windows, name))
-        )
-    return found
+    return {name: _efficiency(of_component(used, name), of_component(idles, name)) for name in components_of(used)}
 
 
-def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBaseline) -> dict[str, Any]:
+def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, Any]:
     repeats = merged_repeats(window for window in windows if window.phase == phase)
     used = [window for window in repeats if not EXCLUDED & set(window.flags)]
     # Of several devices, all train; what else there is, the first does alone.
     devices = config.hardware.devices if phase == "train" else 1
-    alone = devices < config.hardware.devices
+    # And idle power is that of all.
+    idles = [window for window in windows if window.phase == "idle" and devices == config.hardware.devices]
     unflagged = _Sums.over([window for window in repeats if not window.flags])
     sums = _Sums.over(used)
     hardware = config.hardware
-    mismatch = ["idle_mismatch"] if idle.mismatch else []
+    baselines = [idle_baseline(idles), *(idle_baseline(of_component(idles, name)) for name in components_of(used))]
+    mismatch = ["idle_mismatch"] if any(idle.mismatch for idle in baselines) else []
     return {
         "repeats": len(used),
         "repeats_excluded": len(repeats) - len(used),
@@ -224,8 +238,8 @@ def _phase(windows: Sequence[Window], phase: str, config: Config, idle: IdleBase
         "tokens_per_second": ratio(sums.tokens, sums.duration_s),
         "mfu": utilisation(sums.flops, sums.duration_s, hardware.peak_flops.get(config.precision.compute), devices),
         "mbu": utilisation(sums.memory_bytes, sums.duration_s, hardware.memory_bandwidth_bytes_per_s, devices),
-        **_efficiency(used, sums, _NO_IDLE if alone else idle),
-        "components": _of_components(windows, used, alone),
+        **_efficiency(used, idles),
+        "components": _of_components(used, idles),
         "joules_per_token_unflagged": ratio(unflagged.energy_j, unflagged.tokens),
         "gpu_trace_difference": _trace_difference(used),
         "joules_per_sample": ratio(sums.energy_j, sums.samples),
@@ -265,6 +279,7 @@ class _Sums:
 
     @classmethod
     def over(cls, windows: Sequence[Window]) -> _Sums:
+        energy = energy_over(windows)
         return cls(
             duration_s=complete_sum([window.duration_s for window in windows]),
             tokens=complete_sum([window.work.tokens for window in windows]),
@@ -272,11 +287,11 @@ class _Sums:
             iterations=complete_sum([window.work.iterations for window in windows]),
             text_bytes=complete_sum([window.work.text_bytes for window in windows]),
             flops=complete_sum([window.work.flops for window in windows]),
-            energy_j=complete_sum([window.energy.value_j for window in windows]),
+            energy_j=energy.value_j,
             memory_bytes=complete_sum([window.work.memory_bytes for window in windows]),
-            systematic_low_j=complete_sum([window.energy.systematic_low_j for window in windows]),
-            systematic_high_j=complete_sum([window.energy.systematic_high_j for window in windows]),
-            quantisation_j=math.hypot(*(window.energy.quantisation_j for window in windows)),
+            systematic_low_j=energy.systematic_low_j,
+            systematic_high_j=energy.systematic_high_j,
+            quantisation_j=energy.quantisation_j,
         )
 
 
@@ -326,8 +341,7 @@ def _trace_difference(windows: Sequence[Window]) -> float | None:
 
 def _component(windows: Sequence[Window], component: str) -> float | None:
     """Sum of one component; None where any window lacks it."""
-    by_window = [{figure.component: figure.value_j for figure in window.figures} for window in windows]
-    return complete_sum([values.get(component) for values in by_window])
+    return energy_over(of_component(windows, component)).value_j
 
 
 def _everything(windows: Sequence[Window]) -> dict[str, Any]:
@@ -344,5 +358,4 @@ def _everything(windows: Sequence[Window]) -> dict[str, Any]:
 
 def run_energy(windows: Sequence[Window]) -> dict[str, Any]:
     """Time and energy of some windows, and how the energy was obtained."""
-    energies = [window.energy for window in windows]
-    return {**_everything(windows), "energy_method": Method.worst([energy.method for energy in energies]).value}
+    return {**_everything(windows), "energy_method": energy_over(windows).method.value}
