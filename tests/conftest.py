@@ -24,6 +24,37 @@ PLACES = [
 ]
 
 
+def write_text(folder: Path) -> Path:
+    """200 different short documents."""
+    draw = random.Random(0).choice
+    sentences = [f"The {draw(ANIMALS)} {draw(VERBS)} the {draw(ANIMALS)} {draw(PLACES)}." for _ in range(600)]
+    documents = [" ".join(sentences[start : start + 3]) for start in range(0, 600, 3)]
+    path = folder / "notes.txt"
+    path.write_text("\n\n".join(documents), encoding="utf-8")
+    return path
+
+
+def tiny_cell(text: Path) -> list[str]:
+    """Overrides of a cell that takes a second: a one-layer model, bytes, short windows."""
+    return [
+        "model=gpt-nano",
+        "model.n_layer=1",
+        "model.context_length=32",
+        "tokenizer@model.tokenizer=byte",
+        "data=file",
+        f"data.path={text}",
+        "data.split.test=0.2",
+        "task.scoring.max_bytes=500",
+        "batch_size=4",
+        "energy=modelled",
+        "hardware.threads=1",
+        "protocol.window_s=0.05",
+        "protocol.warmup_s=0.0",
+        "protocol.max_repeats=3",
+        "protocol.target_half_width=10.0",
+    ]
+
+
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -37,37 +68,14 @@ def one_thread() -> None:
 
 @pytest.fixture
 def text_file(tmp_path) -> Path:
-    """200 different short documents."""
-    draw = random.Random(0).choice
-    sentences = [f"The {draw(ANIMALS)} {draw(VERBS)} the {draw(ANIMALS)} {draw(PLACES)}." for _ in range(600)]
-    documents = [" ".join(sentences[start : start + 3]) for start in range(0, 600, 3)]
-    path = tmp_path / "notes.txt"
-    path.write_text("\n\n".join(documents), encoding="utf-8")
-    return path
+    return write_text(tmp_path)
 
 
 @pytest.fixture
 def tiny(tmp_path, text_file, cache_dir, monkeypatch) -> list[str]:
-    """Overrides of a cell that takes a second: a one-layer model, bytes, short windows."""
     monkeypatch.setenv("JOULEBENCH_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("JOULEBENCH_CACHE", str(cache_dir))
-    return [
-        "model=gpt-nano",
-        "model.n_layer=1",
-        "model.context_length=32",
-        "tokenizer@model.tokenizer=byte",
-        "data=file",
-        f"data.path={text_file}",
-        "data.split.test=0.2",
-        "task.scoring.max_bytes=500",
-        "batch_size=4",
-        "energy=modelled",
-        "hardware.threads=1",
-        "protocol.window_s=0.05",
-        "protocol.warmup_s=0.0",
-        "protocol.max_repeats=3",
-        "protocol.target_half_width=10.0",
-    ]
+    return tiny_cell(text_file)
 
 
 @pytest.fixture
