@@ -113,7 +113,7 @@ def test_the_cpu_seconds_of_every_process_are_billed_once(train_tiny, monkeypatc
 
     monkeypatch.setattr(EnergyMeter, "begin", begin_both)
     monkeypatch.setattr(EnergyMeter, "end", end_both)
-    large = ["model.n_layer=4", "model.n_head=4", "model.n_embd=256", "model.context_length=128", "batch_size=8"]
+    large = ["model.n_layer=2", "model.n_head=4", "model.n_embd=256", "model.context_length=128", "batch_size=8"]
     overrides = [*train_tiny, *large, TWO, "task.steps=20"]
     record = run(overrides)
     windows = pd.read_parquet(run_folder(compose_cell(overrides).config) / "windows.parquet")
