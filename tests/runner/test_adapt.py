@@ -97,14 +97,14 @@ def test_compilation_is_a_phase_of_its_own_and_changes_no_loss(train_tiny):
     assert list(compiled) == pytest.approx(list(frames([*train_tiny, "task.steps=10"])[0]["loss"]), rel=1e-4)
 
 
-def teacher(train_tiny):
-    overrides = [*train_tiny, "task.save_checkpoint=true", "task.steps=60"]
+def teacher(train_tiny, steps):
+    overrides = [*train_tiny, "task.save_checkpoint=true", f"task.steps={steps}"]
     run(overrides)
     return run_folder(compose_cell(overrides).config)
 
 
 def test_a_student_learns_from_a_teacher_and_the_record_names_it(train_tiny):
-    folder = teacher(train_tiny)
+    folder = teacher(train_tiny, 60)
     pattern = f"{str(folder)[:-12]}*"
     longer = [*train_tiny, "task.steps=400", "model.n_embd=24"]  # so that a repeat is filled on a fast machine too
     student = [*longer, f"task.distillation.teacher={pattern}", "task.distillation.weight=1"]
@@ -129,7 +129,7 @@ def test_a_student_learns_from_a_teacher_and_the_record_names_it(train_tiny):
     ],
 )
 def test_a_teacher_that_does_not_fit_is_named(train_tiny, overrides, message):
-    folder = teacher(train_tiny)
+    folder = teacher(train_tiny, 1)
     with pytest.raises(UserError, match=message):
         run([*train_tiny, f"task.distillation.teacher={folder}", *overrides])
 

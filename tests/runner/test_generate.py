@@ -188,6 +188,7 @@ def test_decode_windows_hold_no_prefill(generating, monkeypatch):
 
 def test_prefill_and_decode_energy_add_up_to_the_requests_within_their_intervals(generating, rapl, monkeypatch):
     """Simulated counters at a constant power, and a clock that only the model's work moves."""
+    from harness.energy.trace import PowerSampler
     from harness.models.gpt import GPT
     from tests.simulate import Load, VirtualClock, drive_rapl
 
@@ -198,19 +199,21 @@ def test_prefill_and_decode_energy_add_up_to_the_requests_within_their_intervals
         {"package-0": Load([(0.0, 100.0)]), "package-1": Load([(0.0, 20.0)]), "dram": Load([(0.0, 5.0)])},
         monkeypatch,
     )
+    # On a clock that runs faster than the machine's own the sampler of power would never sleep.
+    monkeypatch.setattr(PowerSampler, "start", lambda self: None)
     prefill, step = GPT.prefill, GPT.step
-    monkeypatch.setattr(GPT, "prefill", lambda *given: (clock.advance(0.05), prefill(*given))[1])
-    monkeypatch.setattr(GPT, "step", lambda *given: (clock.advance(0.01), step(*given))[1])
+    monkeypatch.setattr(GPT, "prefill", lambda *given: (clock.advance(0.5), prefill(*given))[1])
+    monkeypatch.setattr(GPT, "step", lambda *given: (clock.advance(0.1), step(*given))[1])
     grid = [o for o in generating if not o.startswith("energy")]
     record = run([*grid, "energy=counters", "task.score=false", "task.requests=4", "protocol.window_s=3.0"])
     assert record.status == "ok", record.reason
     phases = record.summary["phases"]
     for phase in phases.values():
         assert phase["energy_method"] == "measured_counter"
-    # 125 W; a batch of 4 takes 0.05 s to read and 4 further steps of 0.01 s.
-    assert phases["prefill"]["joules_per_sample"] == pytest.approx(125 * 0.05 / 4, rel=0.02)
-    assert phases["decode"]["joules_per_token"] == pytest.approx(125 * 0.01 / 4, rel=0.02)
-    assert phases["request"]["joules_per_sample"] == pytest.approx(125 * 0.09 / 4, rel=0.02)
+    # 125 W; a batch of 4 takes 0.5 s to read and 4 further steps of 0.1 s.
+    assert phases["prefill"]["joules_per_sample"] == pytest.approx(125 * 0.5 / 4, rel=0.02)
+    assert phases["decode"]["joules_per_token"] == pytest.approx(125 * 0.1 / 4, rel=0.02)
+    assert phases["request"]["joules_per_sample"] == pytest.approx(125 * 0.9 / 4, rel=0.02)
     parts = [phases["prefill"]["joules_per_sample"] + 4 * phases["decode"]["joules_per_token"] * side for side in (1,)]
     half = sum(phases[name]["joules_per_token_relative_half_width"] for name in ("prefill", "decode", "request"))
     assert parts[0] == pytest.approx(phases["request"]["joules_per_sample"], rel=half)

@@ -1,6 +1,7 @@
 """What makes a cell done: its fingerprint, its status, its environment, and what the user asks for."""
 
 import json
+import os
 
 import pytest
 
@@ -12,18 +13,30 @@ from harness.record.environment import comparable, current_environment
 from harness.runner.folders import run_folder
 from harness.runner.run import execute
 from harness.sweep.cells import environment_notes, look_up
+from tests.conftest import tiny_cell, write_text
+
+
+@pytest.fixture(scope="module")
+def text_file(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def tiny(text_file, tmp_path_factory, cache_dir):
+    """A cell that was run once, for all tests here."""
+    folder = tmp_path_factory.mktemp("finished")
+    overrides = [*tiny_cell(text_file), f"paths.results_dir={folder}/results", f"paths.cache_dir={cache_dir}"]
+    execute(compose_cell(overrides), "command", lambda *_: None)
+    return overrides
 
 
 @pytest.fixture
 def finished(tiny):
-    """A finished cell, and a function that changes its record."""
-    execute(compose_cell(tiny), "command", lambda *_: None)
+    """A function that changes the finished cell's record, for one test."""
     path = run_folder(compose_cell(tiny).config) / "record.json"
-
-    def change(**values):
-        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
-
-    return change
+    before = path.read_bytes()
+    yield lambda **values: path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    path.write_bytes(before)
 
 
 def state(overrides):
@@ -69,11 +82,12 @@ def test_another_cells_record_in_the_folder_is_none_of_this_cell(tiny, finished)
     assert state(tiny)[0] == "pending"
 
 
-def test_a_text_that_was_changed_since_makes_its_cells_pending(tiny, finished, text_file):
-    import os
-
+def test_a_text_that_was_changed_since_makes_its_cells_pending(tiny, text_file):
+    before = text_file.stat()
     os.utime(text_file, (4e9, 4e9))
     assert state(tiny) == ("pending", "its text or model was changed since")
+    os.utime(text_file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert state(tiny) == ("done", "ok")
 
 
 def test_an_environment_that_changed_is_named_and_the_user_chooses(tiny, finished, tmp_path):
