@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["-sc"], ["--shell-completion"]):
         return _complete(arguments)
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # NVML's order: so that both mean the same board.
+    if os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID") != "PCI_BUS_ID":
+        print("CUDA_DEVICE_ORDER is taken as PCI_BUS_ID, the order of NVML's counters", file=sys.stderr)
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # So that both mean the same board.
     debug = options.debug or bool(os.environ.get("JOULEBENCH_DEBUG"))
     try:
         status: int = _command(options.command)(options)

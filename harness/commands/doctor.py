@@ -24,10 +24,11 @@ from harness.energy.source import Source, SourceInfo
 def main(options: argparse.Namespace) -> int:
     """Print a table of components and their remedies, the modelled CPU's assumptions, and how busy the machine is."""
     config = compose_cell(options.overrides).config
-    sources = [*open_sources(config.energy, config.hardware), *_unused_gpus(config)]
+    used = open_sources(config.energy, config.hardware)
+    sources = [*used, *_unused_gpus(config)]
     infos = [info for source in sources for info in source.describe()]
     tdp = find_tdp(cpu_name(), hardware_threads(), config.hardware.cpu_tdp_w)
-    quietness = watch(config.protocol.max_foreign_cpu_share, sources=sources)
+    quietness = watch(config.protocol.max_foreign_cpu_share, sources=used)
     for source in sources:
         source.close()
     if options.json:
@@ -64,11 +65,13 @@ def _unused_gpus(config: Config) -> list[Source]:
 
 
 def _verdict(quietness: Quietness) -> str:
-    if quietness.foreign_cpu_share is None:
-        return "not known: this system does not say what others use; no window can be flagged contended_host"
-    contended = ["contended_host"] if quietness.foreign_cpu_share > quietness.limit else []
+    share = quietness.foreign_cpu_share
+    contended = ["contended_host"] if share is not None and share > quietness.limit else []
     flags = [*contended, *quietness.device_flags]
     answer = f"no: windows would be flagged {', '.join(flags)}" if flags else "yes"
+    if share is None:
+        told = "this system does not say what others use; no window can be flagged contended_host"
+        return f"{answer if flags else 'not known'}: {told}"
     return f"{answer} (others use {quietness.foreign_cpu_share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
 
 

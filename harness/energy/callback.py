@@ -97,11 +97,21 @@ class EnergyMonitor(WindowCallback):
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Open this process's sources; what the node's other processes of this Trainer do is this run's own."""
-        count_as_own(pid for node, pid in _gathered((trainer.node_rank, os.getpid())) if node == trainer.node_rank)
+        ranks = _gathered(trainer, (trainer.node_rank, os.getpid()))
+        count_as_own(pid for node, pid in ranks if node == trainer.node_rank)
+        self._close()
         self.meter = EnergyMeter(self._sources(trainer), synchronize)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Release this process's sources."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Close what is open; Lightning does not tear down after an error."""
+        super().on_exception(trainer, module, exception)
+        self._close()
+
+    def _close(self) -> None:
         if self.meter is not None:
             self.meter.close()
 
@@ -150,7 +160,7 @@ class EnergyMonitor(WindowCallback):
         window = self.close_window(key)
         if window is None:
             return
-        ranks = _gathered((window.figures, window.flags))
+        ranks = _gathered(trainer, (window.figures, window.flags))
         figures = [figure for rank_figures, _ in ranks for figure in rank_figures]
         flags = sorted({flag for _, rank_flags in ranks for flag in rank_flags})
         row = {"stage": key, "epoch": epoch, "duration_s": window.duration_s, **energy_row(figures)}
@@ -181,9 +191,9 @@ def energy_row(figures: Sequence[EnergyFigure]) -> dict[str, Any]:
 T = TypeVar("T")
 
 
-def _gathered(told: T) -> list[T]:
-    """What every process tells."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+def _gathered(trainer: pl.Trainer, told: T) -> list[T]:
+    """What every process of a Trainer tells; there may be a process group that is another's."""
+    if trainer.world_size == 1 or not (distributed.is_available() and distributed.is_initialized()):
         return [told]
     gathered: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, told)

@@ -149,7 +149,9 @@ class EnergyMeter:
         if not window.segment:
             figures = [figure.whole() for figure in figures]
         counters = counted_energy(figures)
-        trace_j = None if counters is None else trace_energy_j(self.sampler, window.started, ended)
+        boards = 0 if counters is None else len(counters.parts_j)
+        trace_j = trace_energy_j(self.sampler, boards, window.started, ended)
+        differences = trace_difference_flags(counters, trace_j, duration)
         closed = Window(
             phase=window.phase,
             repeat=window.repeat,
@@ -159,7 +161,7 @@ class EnergyMeter:
             foreign_cpu_s=foreign,
             work=window.work,
             figures=tuple(figures),
-            flags=(*self._flags(window, ended, figures, foreign, ok), *trace_difference_flags(counters, trace_j)),
+            flags=tuple(dict.fromkeys((*self._flags(window, ended, figures, foreign, ok), *differences))),
             label=window.label,
             gpu_trace_j=trace_j,
         )

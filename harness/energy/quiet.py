@@ -35,11 +35,16 @@ class Quietness:
 
 def watch(limit: float, seconds: float = 1.0, sources: Sequence[Source] = ()) -> Quietness:
     """Watch the machine, and the devices of some sources, for a moment."""
-    sampled = [source for source in sources if isinstance(source, Sampled)]
-    flags = sorted({flag for source in sampled for sample in source.sample() for flag in sample.flags})
+    flags: set[str] = set()
+    for source in sources:
+        if isinstance(source, Sampled):
+            try:
+                flags.update(flag for sample in source.sample() for flag in sample.flags)
+            except Exception:  # Whatever a driver raises: the table of sources tells of it.
+                flags.add("counter_lost")
     own, everyone, started = own_cpu_seconds(), machine_cpu_seconds(), time.perf_counter()
     time.sleep(seconds)
     watched = time.perf_counter() - started
     foreign = foreign_seconds(everyone, machine_cpu_seconds(), own_cpu_seconds() - own)
     share = None if foreign is None else foreign / (watched * (os.cpu_count() or 1))
-    return Quietness(share, watched, limit, tuple(flags))
+    return Quietness(share, watched, limit, tuple(sorted(flags)))

@@ -64,26 +64,33 @@ def counted_energy(figures: Sequence[EnergyFigure]) -> EnergyFigure | None:
     return counted[0] if counted else None
 
 
-def trace_energy_j(sampler: PowerSampler, start_s: float, end_s: float) -> float | None:
-    """Integral of the power of the GPUs that were sampled; None where there are fewer than ten samples of any.
+def trace_energy_j(sampler: PowerSampler, boards: int, start_s: float, end_s: float) -> float | None:
+    """Integral of the sampled power of the first GPUs; None where any of them was not sampled.
 
     Only GPUs tell power beside energy: RAPL's power is itself the counter's difference. Both may come from one sensor,
     so that this finds a counter that is wrong about its sensor, and not a sensor that is wrong.
     """
-    names = {sample.component for sample in sampler.inside(start_s, end_s) if sample.component.startswith("gpu")}
+    recent = sampler.inside(start_s - 1, end_s)
+    names = sorted({sample.component for sample in recent if sample.component.startswith("gpu")}, key=_number)[:boards]
     integrals = []
     for name in names:
         samples = sampler.between(name, start_s, end_s)
         known = [(sample.time_s, sample.watts) for sample in samples if sample.watts is not None]
-        if len(known) < 10:
-            return None
         integrals.append(hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s))
-    return complete_sum(integrals)
+    return complete_sum(integrals) if len(names) == boards else None
 
 
-def trace_difference_flags(figure: EnergyFigure | None, trace_j: float | None) -> Iterator[str]:
+def _number(component: str) -> int:
+    return int(component.removeprefix("gpu") or 0)
+
+
+# Shorter than this, a few samples are no check of a counter.
+CHECKED_FROM_S = 1.0
+
+
+def trace_difference_flags(figure: EnergyFigure | None, trace_j: float | None, duration_s: float) -> Iterator[str]:
     """Flags of a counter that differs from integrated power by more than its updates explain."""
-    if figure is None or not figure.value_j or not trace_j:
+    if figure is None or not figure.value_j or not trace_j or duration_s < CHECKED_FROM_S:
         return
     excess_j = abs(figure.value_j - trace_j) - COVERAGE * figure.quantisation_j
     if excess_j > TRACE_INCONSISTENT * figure.value_j:

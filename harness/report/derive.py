@@ -26,6 +26,14 @@ COMPARABLE = [
 ]
 
 
+# Components that may stand in one sum, each with a scale of its own.
+COMPONENTS = ("gpu", "cpu", "dram")
+BOUNDS = ["joules_per_token_low", "joules_per_token_high"]
+# Every way in which each of them may be at an end of what it may be.
+_CORNERS = {f"scales {' '.join(ends)}": ends for ends in itertools.product(("low", "high"), repeat=len(COMPONENTS))}
+SCALES = list(_CORNERS)
+
+
 def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     """Add joules per token over those of the cheapest comparable run that is ok, with an interval.
 
@@ -33,12 +41,12 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     error; for a model of two curves, the range from the ratio under one curve to the ratio under the other; and, for a
     sum of components, the range over all ways in which their scales may be off, each by itself.
     """
-    columns, scales = list(runs), _scales(runs)
-    runs = pd.concat([runs, scales], axis=1)
-    costs = ["joules_per_token", *scales]
+    columns = list(runs)
+    runs = pd.concat([runs, _scales(runs)], axis=1)
     half_width = "joules_per_token_relative_half_width"
     known = runs[(runs["status"] == "ok") & runs["joules_per_token"].notna()]
     for _, group in known.groupby(COMPARABLE, dropna=False):
+        costs = ["joules_per_token", *(SCALES if group[SCALES].notna().all(axis=None) else BOUNDS)]
         cheapest = group.sort_values("joules_per_token", kind="stable").iloc[0]
         if cheapest[[*costs, half_width]].isna().any():
             continue  # how far the others are from it is not known
@@ -53,21 +61,18 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[columns]
 
 
-# Components that may stand in one sum, each with a scale of its own.
-COMPONENTS = ("gpu", "cpu", "dram")
-
-
 def _scales(runs: pd.DataFrame) -> pd.DataFrame:
-    """Joules per token, a column for each way in which the components' scales may be at an end of what they may be."""
+    """Joules per token with the components' scales at their ends; missing where a record tells only the sum's bounds.
+
+    Those of earlier versions do, and what a wall meter reads is no sum.
+    """
     told = runs[[f"{name}_joules_per_token_{end}" for name in COMPONENTS for end in ("low", "high")]].astype(float)
-    # Records of earlier versions tell the bounds of the sum alone; and what a wall meter reads is no sum.
     apart = told.notna().any(axis=1) & (runs["energy_components"] != "node")
-    found = {}
-    for ends in itertools.product(("low", "high"), repeat=len(COMPONENTS)):
-        chosen = [f"{name}_joules_per_token_{end}" for name, end in zip(COMPONENTS, ends, strict=True)]
-        together = runs[f"joules_per_token_{ends[0]}"].astype(float)
-        found[f"scales {' '.join(ends)}"] = told[chosen].sum(axis=1).where(apart, together)
-    return pd.DataFrame(found, index=runs.index)
+    found = {
+        corner: told[[f"{name}_joules_per_token_{end}" for name, end in zip(COMPONENTS, ends, strict=True)]].sum(axis=1)
+        for corner, ends in _CORNERS.items()
+    }
+    return pd.DataFrame(found, index=runs.index).where(apart)
 
 
 # Runs that agree in all of these scored the same tokens of the same text.

@@ -167,6 +167,9 @@ def _repeats(folder: Path) -> dict[str, dict[str, list[float]]]:
     found = {}
     for phase, group in measured.groupby("phase"):
         sums = group.groupby("repeat")[["total_energy_j", "duration_s", "tokens"]].sum(min_count=1)
+        # A part without energy leaves its repeat without, and so does a counter that moved in no part.
+        lacking = group["total_energy_j"].isna().groupby(group["repeat"]).any() | (sums["total_energy_j"] <= 0)
+        sums["total_energy_j"] = sums["total_energy_j"].mask(lacking)
         costs = {name: sums[name] / sums["tokens"] for name in ("total_energy_j", "duration_s")}
         found[str(phase)] = {name: [] if cost.isna().any() else list(map(float, cost)) for name, cost in costs.items()}
     return found

@@ -151,10 +151,12 @@ def test_doctor_says_who_is_on_a_gpu(nvml, capsys):
 
     nvml.processes = [types.SimpleNamespace(pid=1)]
     assert main(["doctor", "energy=modelled", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["device_flags"] == []  # the run would not use it
+    assert main(["doctor", "hardware=cuda", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["device_flags"] == ["foreign_gpu_process"]
     assert told["quiet"] is False
-    assert main(["doctor", "energy=modelled"]) == 0
+    assert main(["doctor", "hardware=cuda"]) == 0
     [verdict] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("quiet now")]
     assert verdict.startswith("quiet now: no: windows would be flagged ")
     assert "foreign_gpu_process" in verdict
@@ -196,6 +198,7 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_leaves_nothing_half_written(train
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert errors.rstrip().endswith("joulebench run: stopped")
+    assert f"joulebench {command}: stopped" in errors
+    assert ("the same command goes on from there" in errors) == (command == "sweep")
     assert not list((tmp_path / "results").rglob("*.tmp"))
     assert not list((tmp_path / "results").rglob("record.json"))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import psutil
@@ -87,6 +88,29 @@ def test_an_error_closes_the_open_windows(tmp_path):
     with pytest.raises(ZeroDivisionError):
         trainer(tmp_path, monitor, logger=False).fit(Fails())
     assert [window.flags[0] for window in monitor.meter.windows] == ["interrupted", "interrupted"]
+
+
+def test_a_fit_that_fails_leaves_no_sampler_behind(tmp_path, rapl):
+    class Fails(BoringModel):
+        def training_step(self, batch, batch_idx):
+            raise ZeroDivisionError
+
+    before = threading.active_count()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            trainer(tmp_path, EnergyMonitor(lambda trainer: [RaplSource.open()]), logger=False).fit(Fails())
+    assert threading.active_count() == before
+
+
+def test_a_trainer_of_one_process_asks_no_other_though_there_is_a_group(tmp_path, monkeypatch):
+    """As after a training with several, in the first process alone: the others would never answer."""
+    from torch import distributed
+
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "all_gather_object", lambda *_: pytest.fail("waits for ever"))
+    monitor = EnergyMonitor()
+    monitor.setup(trainer(tmp_path, monitor, logger=False), None, "fit")
+    monitor.teardown(None, None, "fit")
 
 
 def test_the_cpu_time_of_a_nodes_other_processes_is_this_runs_own(tmp_path, monkeypatch):

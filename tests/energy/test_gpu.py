@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 import types
 
 import pytest
@@ -58,13 +59,15 @@ def test_a_part_of_a_repeat_without_an_update_has_the_boards_power_for_an_error(
     nvml.power_mw = [90_000, 250_000]
     [figure] = source.end(state, 0.1)
     assert figure.parts_j == (9.0, 0.0)
-    assert figure.quantisation_j == pytest.approx((9 / 0.1 + 250) * 0.6 / 6**0.5)
+    assert figure.quantisation_j == pytest.approx((9 + 250 * 0.6) / 1.96)  # all of it: shorter than a period
+    nvml.power_mw = [0, 0]
+    assert source.end(state, 0.1)[0].value_j is None  # 0 W is no power to go by
 
 
 def test_a_part_without_an_update_of_a_board_without_power_is_unavailable(nvml, monkeypatch):
     source = open_gpus([0])
     state = source.begin()
-    monkeypatch.setattr(source._boards, "watts", lambda: None)
+    monkeypatch.setattr(source._boards, "watts", lambda index: None)
     assert source.end(state, 0.1)[0].value_j is None
 
 
@@ -269,3 +272,70 @@ def test_a_foreign_process_that_came_and_went_is_seen_by_the_sampler(nvml):
     nvml.processes = []
     flags = [source.sample()[0].flags for _ in range(10)]
     assert flags == [()] * 10  # A look every tenth sample: this time, and nobody was there.
+
+
+def test_power_is_asked_for_in_three_ways(nvml, monkeypatch):
+    """Instant power; boards and drivers without it tell an average, or know only the call from before the fields."""
+    from zeus.device.gpu import nvidia
+
+    boards = open_gpus([0])._boards
+    nvml.power_mw = [100_000, 0]
+    assert boards.watts(0) == 100.0
+
+    def refuse(*_):
+        raise nvidia.pynvml.NVMLError(nvidia.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def average_only(handle, fields):
+        if fields[0][0] == nvidia.pynvml.NVML_FI_DEV_POWER_INSTANT:
+            refuse()
+        return [types.SimpleNamespace(nvmlReturn=0, value=types.SimpleNamespace(uiVal=90_000))]
+
+    monkeypatch.setattr(nvidia.pynvml, "NVML_FI_DEV_POWER_AVERAGE", 185, raising=False)
+    monkeypatch.setattr(nvidia.pynvml, "NVML_FI_DEV_POWER_INSTANT", 186, raising=False)
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetFieldValues", average_only)
+    assert boards.watts(0) == 90.0
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetFieldValues", refuse)
+    assert boards.watts(0) is None
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetPowerUsage", lambda handle: 80_000, raising=False)
+    assert boards.watts(0) == 80.0
+
+
+def test_boards_of_another_vendor_are_found_by_number(nvml, monkeypatch):
+    """HIP and AMD SMI number them alike through Zeus, which tells no names."""
+    from harness.energy import gpu
+
+    monkeypatch.setattr(gpu, "_is_nvidia", lambda gpus: False)
+    [info] = open_gpus([1], uuids=["whatever"]).describe()
+    assert info.source.startswith("AMD SMI total energy")
+
+
+def test_nobody_is_asked_for_processes_where_nobody_is_listed(nvml, monkeypatch):
+    from harness.energy import gpu
+
+    source = open_gpus([0, 1])
+    monkeypatch.setattr(gpu, "own_processes", lambda: pytest.fail("a walk through /proc"))
+    assert source.sample()[0].flags == ()
+
+
+def test_a_board_that_lists_nobody_though_this_process_uses_it_tells_nothing(nvml, monkeypatch):
+    from harness.energy import gpu
+
+    boards = open_gpus([0])._boards
+    assert boards.notes() == ()
+    monkeypatch.setattr(gpu, "_cuda_in_use", lambda: True)
+    assert boards.notes() == ("who else uses the boards is not told",)
+
+
+def test_all_boards_are_sampled_while_the_first_counts_alone(nvml):
+    """So that a window around has no gap in the others' power."""
+    nvml.architecture = 4  # Pascal has no counter
+    meter = EnergyMeter([open_gpus([0, 1])])
+    whole = meter.begin("run")
+    with meter.first_device():
+        part = meter.begin("score")
+        time.sleep(0.7)
+        alone = meter.end(part)
+    both = meter.end(whole)
+    meter.close()
+    assert alone.energy.value_j == pytest.approx(100 * alone.duration_s, rel=0.01)
+    assert both.energy.value_j == pytest.approx(200 * both.duration_s, rel=0.01)

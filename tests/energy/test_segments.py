@@ -4,7 +4,7 @@ import pytest
 
 from harness.energy.figure import EnergyFigure, Method, unavailable
 from harness.energy.meter import Window, Work
-from harness.energy.segments import merged, merged_repeats, without_short_repeats
+from harness.energy.segments import energy_over, merged, merged_repeats, without_short_repeats
 
 
 def figure(value, quantisation=0.0, method=Method.MEASURED_COUNTER, **more):
@@ -26,7 +26,7 @@ def test_the_parts_of_a_repeat_add_up():
     assert whole.duration_s == 3.0
     assert whole.energy.value_j == 14.0
     assert whole.energy.systematic_high_j == pytest.approx(15.4)
-    assert whole.energy.quantisation_j == math.hypot(3, 4)
+    assert whole.energy.quantisation_j == 3 + 4
     assert whole.work == Work(iterations=3, tokens=15, flops=None)  # one part does not know its FLOPs
     assert whole.flags == ("a", "b")
     assert whole.figures[0].flags == ("a", "b")
@@ -54,22 +54,37 @@ def boards(parts, duration, quantisation):
 
 
 def test_whether_a_counter_is_too_slow_is_a_question_to_the_sum_of_the_parts():
-    """One update of 5 J in each: more than 5 % of a part, and in quadrature 5 x sqrt(4) = 10 J of 240 J in all."""
-    parts = [boards((30.0, 30.0), 1.0, 5 / math.sqrt(6)) for _ in range(4)]
+    """One update of 5 J in each: more than 5 % of a short part, and 15 J of 360 J in all."""
+    parts = [boards((30.0, 30.0), 1.0, 5 / math.sqrt(6)), boards((120.0, 120.0), 4.0, 5 / math.sqrt(6))]
+    parts.append(parts[0])
     assert merged(parts).flags == ()
     assert merged(parts).figures[0].flags == ()
-    assert merged(parts[:2]).flags == ("window_short_for_counter",)  # 7.1 J of 120 J
+    assert merged([parts[0], parts[0]]).flags == ("window_short_for_counter",)  # 10 J of 120 J
 
 
 def test_a_part_without_an_update_is_a_reading_and_a_repeat_without_one_is_none():
     found = merged([boards((30.0, 30.0), 1.0, 2.0), boards((0.0, 12.0), 0.05, 3.0)])
     assert found.energy.value_j == 72.0
     assert found.figures[0].parts_j == (30.0, 42.0)
-    assert found.energy.quantisation_j == math.hypot(2, 3)
+    assert found.energy.quantisation_j == 2 + 3
     for parts in ([boards((0.0, 12.0), 0.05, 3.0)], [boards((0.0, 12.0), 0.05, 3.0)] * 3):
         still = merged(parts)
         assert still.energy.value_j is None
         assert still.flags[-1] == "counter_stuck"
+
+
+def test_energy_over_windows_that_are_no_repeat():
+    """As that of a training: a board that moved in none of its parts is no board of 0 J."""
+    moved = [boards((30.0, 30.0), 1.0, 2.0), boards((0.0, 12.0), 0.05, 3.0)]
+    assert energy_over(moved).value_j == 72.0
+    assert energy_over(moved).quantisation_j == 5.0
+    assert energy_over(moved).low_j == pytest.approx(0.95 * 72 - 1.96 * 5)
+    still = energy_over([boards((0.0, 12.0), 0.05, 3.0)] * 2)
+    assert (still.value_j, still.method) == (None, Method.UNAVAILABLE)
+    assert energy_over([]).value_j is None
+    # One device of two, and another session's sources: nothing to compare, and nothing that stood still.
+    assert energy_over([*moved, boards((5.0,), 1.0, 1.0)]).value_j == 77.0
+    assert energy_over([*moved, window(None, 1.0, [figure(1.0)])]).value_j == 73.0
 
 
 def test_repeats_stay_apart_and_in_order():

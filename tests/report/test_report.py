@@ -274,6 +274,14 @@ def test_what_cancels_of_a_sum_is_each_components_own_scale(study):
     assert dear["energy_ratio_ci_high"] == pytest.approx(11.1 / 5.6 * math.exp(spread))
 
 
+def test_beside_a_record_without_components_the_bounds_of_the_sums_count(study):
+    """Equal costs, one told by an earlier version: what is systematic cancels as a whole, and nothing is left of it."""
+    older = of_two(GRID[1], 4.0, 1.0)
+    del older["summary"]["phases"]["score"]["components"]
+    runs = collect(study(of_two(GRID[0], 4.0, 1.0), older)).runs.set_index("run_id")
+    assert runs["energy_ratio_ci_high"].max() <= math.exp(0.03 * 2**0.5) * 1.0001
+
+
 def test_runs_of_different_machines_or_methods_are_not_compared(study):
     other = record("other", cost=0.5, device_name="CPU Y")
     measured = {**record("measured", cost=0.3), "summary": _measured(record(cost=0.3)["summary"])}

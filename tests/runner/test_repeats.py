@@ -155,7 +155,7 @@ def test_net_energy_by_hand():
 
 
 def test_what_the_counters_updates_add_to_the_baselines_counts_in_net_energy():
-    """1 J at the edges of each baseline of 10 s: 0.1 W each, of their mean 0.1 / sqrt(2) W, over 4 s."""
+    """1 J at the edges of each baseline of 10 s: 0.1 W each, and of their mean, over 4 s."""
     baselines = [idle("loaded, before", 2.0), idle("loaded, after", 2.0)]
     coarse = [replace(w, figures=(replace(w.figures[0], quantisation_j=1.0),)) for w in baselines]
     windows = [window(10.0, spread=0.0), window(10.0, spread=0.0)]
@@ -164,7 +164,34 @@ def test_what_the_counters_updates_add_to_the_baselines_counts_in_net_energy():
         for idles in (baselines, coarse)
     )
     assert fine["net_energy_uncertainty_j"] == 0.0
-    assert wide["net_energy_uncertainty_j"] == pytest.approx(1.96 * 0.1 / 2**0.5 * 4)
+    assert wide["net_energy_uncertainty_j"] == pytest.approx(1.96 * 0.1 * 4)
+
+
+def test_the_gain_of_net_energy_is_each_components_own():
+    """CPU of 10 % 100 W over 80 W idle, memory of 20 % 21 W over 1 W, for 4 s: 0.1 x 80 J + 0.2 x 80 J."""
+
+    def reading(cpu_w, dram_w, seconds):
+        return tuple(
+            EnergyFigure(
+                name, w * seconds, w * seconds * (1 - gain), w * seconds * (1 + gain), Method.MEASURED_COUNTER, "s", "c"
+            )
+            for name, w, gain in (("cpu", cpu_w, 0.1), ("dram", dram_w, 0.2))
+        )
+
+    idles = [replace(idle(label, 0.0), figures=reading(80, 1, 10)) for label in ("loaded, before", "loaded, after")]
+    windows = [replace(window(), figures=reading(100, 21, 2.0)) for _ in range(2)]
+    phase = summarise(numbered([*idles, *windows]), compose_cell([]).config, {})["phases"]["score"]
+    assert phase["net_energy_j"] == pytest.approx(160.0)
+    assert phase["net_energy_uncertainty_j"] == pytest.approx(24.0)
+
+
+def test_a_component_whose_idle_power_changed_flags_a_run_whose_sum_has_no_baseline():
+    idles = [both_idle("loaded, before", 60.0), both_idle("loaded, after", 90.0)]
+    phase = summarise(numbered([*idles, both(10.0, 2.0), both(12.0, 2.0)]), compose_cell([]).config, {})["phases"][
+        "score"
+    ]
+    assert phase["flags"] == ["idle_mismatch"]
+    assert phase["components"]["gpu"]["net_energy_j"] is None
 
 
 def both(gpu_j, cpu_j, **more):
@@ -265,8 +292,10 @@ def test_quantisation_widens_the_interval():
     windows = [Window("score", n, 0.0, 1.0, 0.0, 0.0, Work(tokens=10), (figure,), ()) for n in (1, 2, 3, 4)]
     phase = summarise(windows, compose_cell([]).config, {})["phases"]["score"]
     assert phase["joules_per_token_random"] == 0.0
-    assert phase["joules_per_token_quantisation"] == pytest.approx(1.96 * (0.5 * 2) / 40)  # sqrt(4) x 0.5 J of 40 J
-    assert phase["joules_per_token_relative_half_width"] == pytest.approx(1.96 / 40)
+    assert phase["joules_per_token_quantisation"] == pytest.approx(
+        1.96 * 0.5 * 4 / 40
+    )  # to one side: 4 x 0.5 J of 40 J
+    assert phase["joules_per_token_relative_half_width"] == pytest.approx(1.96 * 2 / 40)
 
 
 def test_phases_take_turns_and_each_stops_when_it_is_known():

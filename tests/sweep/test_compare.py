@@ -80,6 +80,17 @@ def test_repeats_that_are_left_out_of_means_are_left_out_here(tmp_path):
     assert (energy.metric, energy.verdict, energy.first) == ("score, J/token", "agree", pytest.approx(0.1))
 
 
+def test_a_part_without_energy_leaves_its_repeat_without(tmp_path):
+    """A repeat that a pause cut in two, one part of which lost its counter, is none of half the energy."""
+    folder = a_run(tmp_path / "a" / "r", [10, 10.2, 9.8, 10.1], SECONDS, [5.0, 6.0])
+    other = a_run(tmp_path / "b" / "r", [10, 10.2, 9.8, 10.1], SECONDS, [5.0, 6.0])
+    frame = pd.read_parquet(folder / "windows.parquet")
+    part = frame.iloc[[0]].assign(total_energy_j=np.nan)
+    pd.concat([frame, part]).to_parquet(folder / "windows.parquet")
+    energy = compare_runs(folder, other)[0]
+    assert (energy.metric, energy.verdict, energy.first) == ("score, J/token", "cannot say", None)
+
+
 def test_whole_trainings_are_told_and_their_steps_compared(tmp_path):
     folders = [a_run(tmp_path / name / "r", [10, 10.2, 9.8, 10.1], SECONDS, [5.0, 6.0]) for name in "ab"]
     for folder, steps, joules in zip(folders, (100, 120), (500.0, 600.0), strict=True):
