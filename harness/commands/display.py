@@ -181,7 +181,7 @@ def print_records(records: Sequence[Record]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     random = [record.run_id for record in ordered if record.model.get("trained") is False]
     if random:
-        print(f"\nrandom weights, so that quality is empty and texts mean nothing: {', '.join(random)}")
+        print(f"\nrandom weights, so that quality and texts mean nothing: {', '.join(random)}")
     for record in ordered:
         if record.reason:
             print(f"\n{record.run_id}: {record.status}\n{record.reason}")

@@ -67,6 +67,10 @@ TokenizerConfig = Annotated[
 ]
 
 
+# Kinds of models whose weights are random until a training.
+FROM_NOTHING = ("gpt", "bert", "transformer")
+
+
 @option
 class GPTConfig(LabelledByName):
     """A decoder-only Transformer of our own (GPT-2's architecture), randomly initialised."""

@@ -78,7 +78,8 @@ def _untrained(collected: Collected) -> Iterator[str]:
     own = [run_id for run_id in collected.ok["run_id"] if run_id in collected.records]
     random = [run_id for run_id in own if collected.records[run_id].get("model", {}).get("trained") is False]
     if random:
-        yield f"Weights are random, so that there is no quality: {_some(random)}. Remedy: task=train, or a checkpoint."
+        remedy = "Remedy: task=train, or a checkpoint."
+        yield f"Weights are random, so that quality means nothing: {_some(random)}. {remedy}"
 
 
 def _some(names: list[str]) -> str:

@@ -15,6 +15,7 @@ import torch
 
 from harness.backends.backend import backend_of
 from harness.config.compose import Cell
+from harness.config.model import FROM_NOTHING
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
 from harness.data.corpus import TextSource
@@ -65,7 +66,7 @@ def run(config: Config, meter: EnergyMeter, folder: Path, progress: Progress, fi
     findings.data = {**corpus.provenance, "content_sha256": corpus.content_hash}
     findings.model = {
         **model.provenance,
-        "trained": model.trained or config.task.trains,
+        "trained": config.task.trains or (model.trained and config.model.kind not in FROM_NOTHING),
         "num_parameters": model.num_parameters,
         "num_parameters_non_embedding": model.num_parameters_non_embedding,
         "context_length": model.context_length,

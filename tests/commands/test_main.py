@@ -103,6 +103,13 @@ def test_run_of_a_grid_names_sweep(capsys):
     assert "joulebench sweep" in capsys.readouterr().err
 
 
+def test_random_weights_are_told_and_no_library_chatters(tiny):
+    done = joulebench("run", *tiny)
+    assert done.returncode == 0
+    assert "random weights, so that quality and texts mean nothing: score-gpt-nano" in done.stdout
+    assert done.stderr == ""
+
+
 def test_doctor_says_what_is_read_and_what_is_assumed(capsys):
     assert main(["doctor", "energy=modelled"]) == 0
     out = capsys.readouterr().out

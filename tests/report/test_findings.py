@@ -324,5 +324,5 @@ def test_weights_that_nobody_trained_are_told(tmp_path):
     entries[0]["model"]["trained"], entries[1]["model"]["trained"] = False, True
     found = [each for each in warnings(collect(write_study(tmp_path / "results", *entries))) if "random" in each]
     assert found == [
-        "Weights are random, so that there is no quality: gpt-nano-fp32-b1. Remedy: task=train, or a checkpoint."
+        "Weights are random, so that quality means nothing: gpt-nano-fp32-b1. Remedy: task=train, or a checkpoint."
     ]

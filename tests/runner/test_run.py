@@ -74,6 +74,7 @@ def test_what_a_run_leaves_on_disk(train_tiny):
     assert stored["fingerprint"] == record.fingerprint
     assert load_config(yaml.safe_load((folder / "config.yaml").read_text())) == compose_cell(train_tiny).config
     assert stored["environment"]["packages"]["torch"] == torch.__version__
+    assert stored["model"]["trained"] is True
     assert "INFO harness: ended: ok" in (folder / "run.log").read_text()
 
 
