@@ -28,7 +28,7 @@ demo: $(READY) ## run the demo study on real input; tables, figures and report.h
 	@echo "How to read them: experiments/demo/README.md"
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest --ignore=tests/sweep
+	$(BIN)/python -m pytest -n 2 --dist loadscope --ignore=tests/sweep
 	@# These fork, which is safe only from a process that no library has started its threads in.
 	$(BIN)/python -m pytest tests/sweep
 

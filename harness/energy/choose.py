@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.config.platform import EnergyConfig, HardwareConfig
+from harness.energy.boards import SUPERCHIP
 from harness.energy.cpu_model import RAPL_REMEDY, CpuModel, find_tdp
 from harness.energy.figure import EnergyFigure, Method, unavailable
-from harness.energy.gpu import SUPERCHIP, open_gpus
+from harness.energy.gpu import open_gpus
 from harness.energy.host import cpu_name, hardware_threads
 from harness.energy.rapl import RaplSource
 from harness.energy.soc import SocSource

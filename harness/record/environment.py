@@ -164,11 +164,14 @@ def _temperature(pynvml: Any, handle: Any) -> float:
 
 
 def _git(*arguments: str) -> str | None:
+    """What git says of this checkout; without its index's lock, which a run that is killed would leave behind."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -302,28 +302,29 @@ def test_power_is_asked_for_in_three_ways(nvml, monkeypatch):
 
 def test_boards_of_another_vendor_are_found_by_number(nvml, monkeypatch):
     """HIP and AMD SMI number them alike through Zeus, which tells no names."""
-    from harness.energy import gpu
+    from harness.energy import boards, gpu
 
-    monkeypatch.setattr(gpu, "_is_nvidia", lambda gpus: False)
+    for module in (boards, gpu):
+        monkeypatch.setattr(module, "is_nvidia", lambda gpus: False)
     [info] = open_gpus([1], uuids=["whatever"]).describe()
     assert info.source.startswith("AMD SMI total energy")
 
 
 def test_nobody_is_asked_for_processes_where_nobody_is_listed(nvml, monkeypatch):
-    from harness.energy import gpu
+    from harness.energy import boards
 
     source = open_gpus([0, 1])
-    monkeypatch.setattr(gpu, "own_processes", lambda: pytest.fail("a walk through /proc"))
+    monkeypatch.setattr(boards, "own_processes", lambda: pytest.fail("a walk through /proc"))
     assert source.sample()[0].flags == ()
 
 
 def test_a_board_that_lists_nobody_though_this_process_uses_it_tells_nothing(nvml, monkeypatch):
-    from harness.energy import gpu
+    from harness.energy import boards
 
-    boards = open_gpus([0])._boards
-    assert boards.notes() == ()
-    monkeypatch.setattr(gpu, "_cuda_in_use", lambda: True)
-    assert boards.notes() == ("who else uses the boards is not told",)
+    opened = open_gpus([0])._boards
+    assert opened.notes() == ()
+    monkeypatch.setattr(boards, "cuda_started", lambda: True)
+    assert opened.notes() == ("who else uses the boards is not told",)
 
 
 def test_all_boards_are_sampled_while_the_first_counts_alone(nvml):

@@ -51,18 +51,6 @@ def test_each_phase_is_measured_in_windows_of_its_own(generating):
     assert record.summary["generation"]["kv_cache_bytes"] > 0
 
 
-def test_prefill_and_decode_add_up_to_the_request(generating):
-    """By hand, over seconds: a request is its prompt and 4 further tokens."""
-    record = run([*generating, "task.requests=4", "protocol.window_s=0.3", "protocol.max_repeats=5"])
-    phases = record.summary["phases"]
-    prefill = phases["prefill"]["duration_s"] / phases["prefill"]["samples"]
-    decode = phases["decode"]["duration_s"] / phases["decode"]["tokens"] * 4
-    request = phases["request"]["duration_s"] / phases["request"]["samples"]
-    assert prefill + decode == pytest.approx(request, rel=0.35)
-    total = phases["request"]["total_energy_j"] / (phases["request"]["samples"] * (8 + 5))
-    assert record.summary["generation"]["joules_per_total_token"] == pytest.approx(total)
-
-
 def test_latencies_are_within_the_windows_that_they_come_from(generating):
     record = run(generating)
     _, windows, requests = files(generating)
@@ -175,14 +163,14 @@ def test_decode_windows_hold_no_prefill(generating, monkeypatch):
     prefill = GPT.prefill
 
     def slow(self, *args):
-        time.sleep(0.05)
+        time.sleep(0.1)
         return prefill(self, *args)
 
     monkeypatch.setattr(GPT, "prefill", slow)
     record = run([*generating, "task.score=false"])
     phases = record.summary["phases"]
-    assert phases["prefill"]["duration_s"] / phases["prefill"]["iterations"] > 0.05
-    assert phases["decode"]["duration_s"] / phases["decode"]["iterations"] < 0.02
+    assert phases["prefill"]["duration_s"] / phases["prefill"]["iterations"] > 0.1
+    assert phases["decode"]["duration_s"] / phases["decode"]["iterations"] < 0.08
     assert torch.is_grad_enabled()
 
 
@@ -214,9 +202,14 @@ def test_prefill_and_decode_energy_add_up_to_the_requests_within_their_intervals
     assert phases["prefill"]["joules_per_sample"] == pytest.approx(125 * 0.5 / 4, rel=0.02)
     assert phases["decode"]["joules_per_token"] == pytest.approx(125 * 0.1 / 4, rel=0.02)
     assert phases["request"]["joules_per_sample"] == pytest.approx(125 * 0.9 / 4, rel=0.02)
-    parts = [phases["prefill"]["joules_per_sample"] + 4 * phases["decode"]["joules_per_token"] * side for side in (1,)]
+    for phase, seconds in (("prefill", 0.5), ("decode", 0.1), ("request", 0.9)):
+        rounds = phases[phase]["iterations"] if phase == "decode" else phases[phase]["samples"] / 4
+        assert phases[phase]["duration_s"] == pytest.approx(seconds * rounds)
+    # 8 tokens are read and 5 added.
+    assert record.summary["generation"]["joules_per_total_token"] == pytest.approx(125 * 0.9 / 4 / (8 + 5), rel=0.02)
+    parts = phases["prefill"]["joules_per_sample"] + 4 * phases["decode"]["joules_per_token"]
     half = sum(phases[name]["joules_per_token_relative_half_width"] for name in ("prefill", "decode", "request"))
-    assert parts[0] == pytest.approx(phases["request"]["joules_per_sample"], rel=half)
+    assert parts == pytest.approx(phases["request"]["joules_per_sample"], rel=half)
 
 
 def test_utilisation_of_decoding_by_hand(generating):
