@@ -67,12 +67,21 @@ def _unused_gpus(config: Config) -> list[Source]:
 def _verdict(quietness: Quietness) -> str:
     share = quietness.foreign_cpu_share
     contended = ["contended_host"] if share is not None and share > quietness.limit else []
-    flags = [*contended, *quietness.device_flags]
-    answer = f"no: windows would be flagged {', '.join(flags)}" if flags else "yes"
-    if share is None:
-        told = "this system does not say what others use; no window can be flagged contended_host"
-        return f"{answer if flags else 'not known'}: {told}"
-    return f"{answer} (others use {quietness.foreign_cpu_share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
+    flags = [*contended, *(quietness.device_flags or ())]
+    unknown = [
+        *(["this system does not say what others use of the CPU"] if share is None else []),
+        *(["the boards cannot be asked"] if quietness.device_flags is None else []),
+    ]
+    answer = "yes"
+    if flags:
+        answer = f"no: windows would be flagged {', '.join(flags)}"
+    elif unknown:
+        answer = f"not known: {', and '.join(unknown)}"
+    return (
+        answer
+        if share is None
+        else f"{answer} (others use {quietness.foreign_cpu_share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
+    )
 
 
 def _as_json(infos: list[SourceInfo], assumption: str, quietness: Quietness) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.energy.host import own_processes
 from harness.energy.trace import Sample
+from harness.metrics.efficiency import complete_sum
 
 # NVML's reasons for lower clocks that mean a limit was met: software power cap, hardware slowdown, software and
 # hardware thermal slowdown, hardware power brake.
@@ -23,6 +25,9 @@ SUPERCHIP = "superchip modules, their CPUs and memory included"
 
 # Samples from one look at the processes on the boards to the next.
 SAMPLES_PER_LOOK = 10
+
+# Samples of power that are remembered.
+RECENT = 600
 
 FOREIGN = "foreign_gpu_process"
 
@@ -53,6 +58,7 @@ class Boards:
         # Who used the boards before this process did, if it has not begun to.
         self._before = {} if cuda_started() else {index: set(self._processes(index) or ()) for index in self.indices}
         self._samples = 0
+        self._recent: deque[tuple[float, dict[int, float | None]]] = deque(maxlen=RECENT)
 
     def have_counters(self) -> bool:
         """Whether every board has an energy counter, by its architecture and when it is asked."""
@@ -77,9 +83,14 @@ class Boards:
         milliwatts = nvml(self.gpus, index, "nvmlDeviceGetPowerUsage")  # before the fields that Zeus asks for
         return None if milliwatts is None else milliwatts / 1000
 
-    def largest_watts(self) -> float | None:
-        """The largest power that any board draws now, or None where they do not tell."""
-        return max((watts for watts in map(self.watts, self.indices) if watts is not None), default=None)
+    def largest_watts(self, indices: Sequence[int], since_s: float) -> float | None:
+        """The largest power that some boards drew together since a moment, by the samples and now; None if untold."""
+        sums = [
+            complete_sum([by_index.get(index) for index in indices])
+            for moment, by_index in [*self._recent, (since_s, {index: self.watts(index) for index in indices})]
+            if moment >= since_s
+        ]
+        return max((watts for watts in sums if watts is not None), default=None)
 
     def is_partitioned(self, index: int) -> bool:
         """Whether a board is divided into instances (MIG)."""
@@ -90,7 +101,9 @@ class Boards:
         """Power, temperature and clock of each board now, and what disturbs it; what it does not tell is None."""
         disturbed = self.flags() if self._samples % SAMPLES_PER_LOOK == 0 else ()
         self._samples += 1
-        return [self._sample(index, disturbed) for index in self.indices]
+        taken = [self._sample(index, disturbed) for index in self.indices]
+        self._recent.append((taken[0].time_s, {i: s.watts for i, s in zip(self.indices, taken, strict=True)}))
+        return taken
 
     def _sample(self, index: int, disturbed: tuple[str, ...]) -> Sample:
         reasons = nvml(self.gpus, index, "nvmlDeviceGetCurrentClocksEventReasons")

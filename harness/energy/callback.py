@@ -108,8 +108,10 @@ class EnergyMonitor(WindowCallback):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         """Close what is open; Lightning does not tear down after an error."""
-        super().on_exception(trainer, module, exception)
-        self._close()
+        try:
+            super().on_exception(trainer, module, exception)
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self.meter is not None:

@@ -51,9 +51,9 @@ class EnergyFigure:
         source: What was read, for example `NVML total energy, GPU 0`.
         covers: What the figure includes: board, package, memory, node, or this process's share of a package.
         update_period_s: Seconds between two updates of the counter, if measured.
-        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates. Over windows and
-            components it adds up, and not in quadrature: a counter is late, so that every edge errs to the same side
-            where what is around the windows draws less than they do.
+        quantisation_j: Standard uncertainty in joules from where the edges fall between two updates: one update is 1.96
+            of it. Over windows and components it adds up, and not in quadrature: a counter is late, so that every edge
+            errs to the same side where what is around the windows draws less than they do.
         parts_j: What each board or zone adds, in joules, where the source tells them apart. A part of 0 J is one whose
             counter had no update within a stretch shorter than its period: a reading of a segment, of nothing longer.
         flags: Reason codes of doubts about this figure.
@@ -85,7 +85,10 @@ class EnergyFigure:
         """The figure of what is not part of something longer: unavailable if a counter did not move in it."""
         if 0 not in self.parts_j:
             return self
-        return unavailable(self.component, self.source, "a counter did not move within the window", "counter_stuck")
+        doubts = (flag for flag in self.flags if flag != SHORT_FLAG)
+        return unavailable(
+            self.component, self.source, "a counter did not move within the window", "counter_stuck", *doubts
+        )
 
     @property
     def low_j(self) -> float | None:
@@ -107,7 +110,7 @@ class EnergyFigure:
 
 def short_for_counter(quantisation_j: float, value_j: float) -> bool:
     """Whether the energy of one update of the counters is more than the share that is let pass."""
-    return quantisation_j * math.sqrt(6) > SHORT_FOR_COUNTER * value_j
+    return quantisation_j * COVERAGE > SHORT_FOR_COUNTER * value_j
 
 
 def widened(bound_j: float | None, standard_uncertainty_j: float) -> float | None:
@@ -147,22 +150,22 @@ class Sensor:
     ) -> EnergyFigure:
         """The figure of counters that moved by `parts_j` joules within `duration_s` seconds.
 
-        Each edge falls anywhere between two updates, so the counter may lack or hold up to one period of power: the
-        difference of two uniform errors, with a standard deviation of power x period / sqrt(6). The power is the
-        window's own; of a counter that had no update yet, it is `power_w`. One that should have had one, or whose power
-        nobody knows, has no reading. In a window shorter than a period, all of the one update that it may see is in
-        doubt.
+        A counter is late by up to a period: at the first edge it does not yet hold the last of what was before the
+        window, at the second not yet the last of the window. Next to idling that errs to one side by up to one update,
+        which is the half-width that is stated: the period times the window's power, by the counter itself or, where it
+        is more, `power_w`, as the window's own reading may be the low one.
+
+        A counter that had no update yet is a reading of 0 J, where the power is known; one that should have had one is
+        none.
         """
-        still = sum(joules == 0 for joules in parts_j)
-        if still and (not power_w or duration_s > STILL_PERIODS * self.period_s):
+        if 0 in parts_j and (not power_w or duration_s > STILL_PERIODS * self.period_s):
             reason = f"a counter did not move within {duration_s:.3g} s"
             return unavailable(self.component, self.source, reason, "counter_stuck")
         if self.update_period_s is None:
             notes = (*notes, f"update period not measured: {ASSUMED_PERIOD_S:g} s assumed")
         joules = math.fsum(parts_j)
-        moved_j = joules * self.period_s / max(duration_s, self.period_s)
-        edge_j = moved_j + still * (power_w or 0.0) * self.period_s
-        quantisation_j = edge_j / (math.sqrt(6) if duration_s >= self.period_s else COVERAGE)
+        update_j = max(joules / max(duration_s, self.period_s), power_w or 0.0) * self.period_s
+        quantisation_j = update_j / COVERAGE
         return EnergyFigure(
             component=self.component,
             value_j=joules,

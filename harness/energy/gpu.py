@@ -17,7 +17,7 @@ from harness.energy.boards import Boards, is_nvidia, nvml
 from harness.energy.figure import EnergyFigure, Method, Sensor, unavailable
 from harness.energy.period import update_period_s
 from harness.energy.source import SourceInfo
-from harness.energy.trace import PERIOD_S, Sample, hold_energy_j
+from harness.energy.trace import MAX_GAP_PERIODS, PERIOD_S, Sample, hold_energy_j
 
 # Power sensors of NVIDIA boards are off by up to 5 %, in proportion: Yang, Adamek, Armour, "Accurate and Convenient
 # Energy Measurements for GPUs", SC'24.
@@ -25,8 +25,6 @@ GAIN = 0.05
 
 # No board draws more.
 MAX_BOARD_POWER_W = 3000.0
-# A stretch of this many periods without a sample is no reading of power.
-MAX_GAP_PERIODS = 5
 
 
 def open_gpus(indices: Sequence[int], uuids: Sequence[str] = ()) -> GpuCounters | GpuPower:
@@ -132,7 +130,7 @@ class GpuCounters(_Devices):
                 f"a counter moved by {min(joules):.6g} to {max(joules):.6g} J in {duration_s:.3g} s, which cannot be"
             )
             return [unavailable("gpu", sensor.source, reason, "counter_jump")]
-        power_w = self._boards.largest_watts() if 0 in joules else None
+        power_w = self._boards.largest_watts(state.counted, state.time_s)
         figure = sensor.figure(joules, duration_s, *self._boards.notes(), power_w=power_w)
         return [figure.flagged(*dict.fromkeys((*state.flags, *self._boards.flags())))]
 
@@ -150,7 +148,7 @@ class GpuPower(_Devices):
             covers=boards.covers,
             gain=GAIN,
             method=Method.INTEGRATED_POWER,
-            update_period_s=max(PERIOD_S, measured or 0.0),
+            update_period_s=None if measured is None else max(PERIOD_S, measured),
         )
 
     def describe(self) -> list[SourceInfo]:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,7 +139,8 @@ class EnergyMeter:
 
     def end(self, window: OpenWindow, ok: bool = True, keep: bool = True) -> Window:
         """Close a window and keep it; or do not, where it is around others whose sums would count it twice."""
-        self._synchronize()
+        with nullcontext() if ok else suppress(Exception):  # A device that failed cannot be waited for.
+            self._synchronize()
         ended = time.perf_counter()
         duration = ended - window.started
         own = max(0.0, own_cpu_seconds() - window.own_cpu_s)  # A child that has ended takes its seconds along.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
-from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, TotalEnergy, short_for_counter
+from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, TotalEnergy, counted, short_for_counter
 from harness.energy.meter import Window, Work
 from harness.metrics.efficiency import complete_sum
 
@@ -99,7 +99,7 @@ def energy_over(windows: Sequence[Window]) -> TotalEnergy:
 def _stood_still(windows: Sequence[Window]) -> bool:
     by_component: dict[str, list[EnergyFigure]] = {}
     for window in windows:
-        for figure in window.figures:
+        for figure in counted(window.figures):
             by_component.setdefault(figure.component, []).append(figure)
     return any(0 in _parts_over(figures) for figures in by_component.values())
 

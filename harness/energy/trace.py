@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PERIOD_S = 0.1
+# A stretch of this many periods without a sample is no reading of power.
+MAX_GAP_PERIODS = 5
 
 log = logging.getLogger("harness")
 

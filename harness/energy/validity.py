@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
 from harness.energy.figure import COVERAGE, EnergyFigure, Method
-from harness.energy.trace import PowerSampler, Sample, hold_energy_j
+from harness.energy.trace import MAX_GAP_PERIODS, PERIOD_S, PowerSampler, Sample, hold_energy_j
 from harness.metrics.efficiency import complete_sum
 
 # Repeats with these flags stay in windows.parquet and are left out of means; other flags are only reported.
@@ -65,7 +66,7 @@ def counted_energy(figures: Sequence[EnergyFigure]) -> EnergyFigure | None:
 
 
 def trace_energy_j(sampler: PowerSampler, boards: int, start_s: float, end_s: float) -> float | None:
-    """Integral of the sampled power of the first GPUs; None where any of them was not sampled.
+    """Integral of the sampled power of the first GPUs; None where any of them was not sampled for a while.
 
     Only GPUs tell power beside energy: RAPL's power is itself the counter's difference. Both may come from one sensor,
     so that this finds a counter that is wrong about its sensor, and not a sensor that is wrong.
@@ -76,6 +77,10 @@ def trace_energy_j(sampler: PowerSampler, boards: int, start_s: float, end_s: fl
     for name in names:
         samples = sampler.between(name, start_s, end_s)
         known = [(sample.time_s, sample.watts) for sample in samples if sample.watts is not None]
+        moments = [max(start_s, moment) for moment, _ in known]
+        gaps = [after - before for before, after in pairwise([start_s, *moments, end_s])]
+        if max(gaps) > MAX_GAP_PERIODS * PERIOD_S:
+            return None
         integrals.append(hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s))
     return complete_sum(integrals) if len(names) == boards else None
 

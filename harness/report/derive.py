@@ -46,7 +46,8 @@ def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     half_width = "joules_per_token_relative_half_width"
     known = runs[(runs["status"] == "ok") & runs["joules_per_token"].notna()]
     for _, group in known.groupby(COMPARABLE, dropna=False):
-        costs = ["joules_per_token", *(SCALES if group[SCALES].notna().all(axis=None) else BOUNDS)]
+        told = group[[*BOUNDS, half_width]].notna().all(axis=1)
+        costs = ["joules_per_token", *(SCALES if group.loc[told, SCALES].notna().all(axis=None) else BOUNDS)]
         cheapest = group.sort_values("joules_per_token", kind="stable").iloc[0]
         if cheapest[[*costs, half_width]].isna().any():
             continue  # how far the others are from it is not known

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.energy.figure import COVERAGE, Method, widened
+from harness.energy.figure import COVERAGE, Method, counted, widened
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
 from harness.energy.segments import energy_over, merged_repeats
@@ -97,12 +97,21 @@ def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
         return IdleBaseline(None, None, None, None, None, "the idle power of a modelled CPU would be an assumption")
     if before is None or after is None:
         return IdleBaseline(unloaded, before, after, None, None, "no idle baseline before and after the work")
-    mean, half = (before + after) / 2, abs(before - after) / 2
+    mean, half = (before + after) / 2, _half_difference_w(windows)
     if 2 * half > IDLE_MISMATCH * mean:
         reason = f"idle power was {before:.1f} W before the work and {after:.1f} W after it"
         return IdleBaseline(unloaded, before, after, None, half, reason, mismatch=True)
     edges = [ratio(w.energy.quantisation_j, w.duration_s) or 0.0 for w in windows if w.label in LOADED]
     return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=sum(edges) / 2)
+
+
+def _half_difference_w(windows: Sequence[Window]) -> float:
+    """Half of what the baselines differ by, component by component: one may drift up and another down."""
+    before, after = ([w for w in windows if w.label == label][-1] for label in LOADED)
+    watts = [
+        {part.component: (part.value_j or 0.0) / w.duration_s for part in counted(w.figures)} for w in (before, after)
+    ]
+    return sum(abs(watts[0].get(name, 0.0) - watts[1].get(name, 0.0)) for name in {*watts[0], *watts[1]}) / 2
 
 
 def _net(
@@ -222,8 +231,10 @@ def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, A
     unflagged = _Sums.over([window for window in repeats if not window.flags])
     sums = _Sums.over(used)
     hardware = config.hardware
-    baselines = [idle_baseline(idles), *(idle_baseline(of_component(idles, name)) for name in components_of(used))]
-    mismatch = ["idle_mismatch"] if any(idle.mismatch for idle in baselines) else []
+    # Of a sum that has no baseline as a part is modelled, that of the parts which have one is told.
+    whole = idle_baseline(idles)
+    parts = [idle_baseline(of_component(idles, name)) for name in components_of(used)]
+    mismatch = ["idle_mismatch"] if whole.mismatch or (whole.power_w is None and any(p.mismatch for p in parts)) else []
     return {
         "repeats": len(used),
         "repeats_excluded": len(repeats) - len(used),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ class Finding:
         first, second: Its values.
         ratio: Second over first with its 95 % interval, where there are repeats.
         p: Of a test that they are one; None where a figure is compared by its interval, or cannot be.
+        equivalent: Whether they are one whatever the test says, as they differ by too little.
         verdict: Whether they agree.
         why: How that was found.
     """
@@ -57,6 +59,7 @@ class Finding:
     why: str
     ratio: Interval | None = None
     p: float | None = None
+    equivalent: bool = False
 
 
 def compare_runs(first: Path, second: Path) -> list[Finding]:
@@ -101,7 +104,7 @@ def corrected(findings: Sequence[Finding]) -> list[Finding]:
     for finding in findings:
         if finding.p is not None:
             p = next(adjusted)
-            verdict: Verdict = "differ" if p < LEVEL else "agree"
+            verdict: Verdict = "differ" if p < LEVEL and not finding.equivalent else "agree"
             finding = replace(finding, p=p, verdict=verdict, why=f"{finding.why}, Holm-corrected p {p:.2g}")
         result.append(finding)
     return result
@@ -130,7 +133,7 @@ def _efficiency(cell: str, first: Path, second: Path) -> list[Finding]:
                 continue
             if found.ratio.low >= 1 - EQUIVALENT and found.ratio.high <= 1 + EQUIVALENT:
                 why = f"equivalent: the ratio's interval is within {EQUIVALENT:.0%} of 1"
-                findings.append(Finding(cell, name, _mean(a), _mean(b), "agree", why, found.ratio))
+                findings.append(Finding(cell, name, _mean(a), _mean(b), "agree", why, found.ratio, found.p, True))
                 continue
             verdict: Verdict = "differ" if found.p < LEVEL else "agree"
             why = f"Welch's test over {len(a)} and {len(b)} repeats, p {found.p:.2g}"
@@ -160,15 +163,19 @@ def _repeats(folder: Path) -> dict[str, dict[str, list[float]]]:
     windows = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
     if windows.empty:
         return {}
-    if "flags" in windows:
-        excluded = [bool(EXCLUDED & set(str(flags or "").split(","))) for flags in windows["flags"]]
-        windows = windows[~pd.Series(excluded, index=windows.index)]
-    measured = windows[windows["repeat"].notna() & (windows["tokens"] > 0)]
+    repeats = windows[windows["repeat"].notna()]
+    if "flags" in repeats:  # An excluded part excludes its repeat.
+        flagged = repeats["flags"].map(lambda flags: bool(EXCLUDED & set(str(flags or "").split(","))))
+        repeats = repeats[~flagged.groupby([repeats["phase"], repeats["repeat"]]).transform("any")]
+    measured = repeats[repeats["tokens"] > 0]
+    columns = [name for name in measured if re.fullmatch(r"(total|gpu|cpu|dram|soc|node)_energy_j", str(name))]
     found = {}
     for phase, group in measured.groupby("phase"):
-        sums = group.groupby("repeat")[["total_energy_j", "duration_s", "tokens"]].sum(min_count=1)
-        # A part without energy leaves its repeat without, and so does a counter that moved in no part.
-        lacking = group["total_energy_j"].isna().groupby(group["repeat"]).any() | (sums["total_energy_j"] <= 0)
+        by_repeat = group.groupby("repeat")
+        sums = by_repeat[["total_energy_j", "duration_s", "tokens"]].sum(min_count=1)
+        # A part without energy leaves its repeat without, and so does a component whose counter moved in no part.
+        still = (by_repeat[columns].sum(min_count=1) <= 0).any(axis=1)
+        lacking = group["total_energy_j"].isna().groupby(group["repeat"]).any() | still
         sums["total_energy_j"] = sums["total_energy_j"].mask(lacking)
         costs = {name: sums[name] / sums["tokens"] for name in ("total_energy_j", "duration_s")}
         found[str(phase)] = {name: [] if cost.isna().any() else list(map(float, cost)) for name, cost in costs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,13 @@ def plan(cells: Sequence[Cell], elsewhere: bool = False) -> list[PlannedCell]:
     """
     found = look_up(cells, elsewhere)
     finished = _finished(Path(cells[0].config.paths.results_dir))
-    durations = Predictor((axes, record["duration_s"]) for axes, record in finished)
-    spent = ((axes, record["summary"].get("run", {}).get("total_energy_j")) for axes, record in finished)
-    energies = Predictor((axes, joules) for axes, joules in spent if joules)
+    durations = _Predictors(
+        (axes, record["duration_s"], _of_training(record).get("duration_s")) for axes, record in finished
+    )
+    energies = _Predictors(
+        (axes, record["summary"].get("run", {}).get("total_energy_j"), _of_training(record).get("total_energy_j"))
+        for axes, record in finished
+    )
     hardware = {one.cell.config.hardware.name: one.cell.config for one in found}
     memory = {name: device_memory_bytes(config) for name, config in hardware.items()}
     planned = []
@@ -70,14 +74,40 @@ def planned_axes(config: Config) -> dict[str, Any]:
 
 
 def planned_work(config: Mapping[str, Any]) -> float:
-    """Tokens that a training is planned to take; 1 for other tasks, whose length is the protocol's."""
+    """Sequences that a training is planned to take; 1 for other tasks, whose length is the protocol's."""
     task = config["task"]
     if task["kind"] != "train":
         return 1.0
-    context = task.get("context") or config["model"].get("context_length") or 1
-    tokens = float(task["steps"] * config["batch_size"] * context)
+    sequences = float(task["steps"] * config["batch_size"])
+    context = task.get("context") or config["model"].get("context_length")
     most = task.get("stop", {}).get("tokens")
-    return tokens if most is None else min(tokens, float(most))
+    return sequences if most is None or context is None else min(sequences, most / context)
+
+
+def _of_training(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a record says of its training; empty for other tasks."""
+    training: Mapping[str, Any] = record["summary"].get("training", {})
+    return training if training.get("steps") else {}
+
+
+class _Predictors:
+    """What a cell takes, its training in proportion to its work, and all else as it is.
+
+    Args:
+        finished: Axes of finished cells, what each took in all, and its training of that; None where it is not known.
+    """
+
+    def __init__(self, finished: Iterable[tuple[Mapping[str, Any], float | None, float | None]]) -> None:
+        known = [(axes, whole, training or 0.0) for axes, whole, training in finished if whole]
+        self._training = Predictor((axes, training) for axes, _, training in known if training)
+        self._rest = Predictor(({**axes, "work": 1.0}, whole - training) for axes, whole, training in known)
+
+    def predict(self, axes: Mapping[str, Any]) -> Interval | None:
+        """What a cell with these axes will take (95 %); None where nothing like it is finished."""
+        rest, training = self._rest.predict({**axes, "work": 1.0}), self._training.predict(axes)
+        if rest is None or training is None:
+            return rest
+        return Interval(*(getattr(rest, end) + getattr(training, end) for end in ("value", "low", "high")))
 
 
 def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -90,7 +120,9 @@ def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]
             except ValueError:
                 continue
             if record is not None and record["status"] == "ok":
-                axes = {**record["cell"], "work": planned_work(record["config"])}
+                done = _of_training(record).get("steps")
+                work = planned_work(record["config"]) if done is None else float(done * record["cell"]["batch_size"])
+                axes = {**record["cell"], "work": work}
                 if record["config"]["hardware"]["accelerator"] != "cpu":
                     axes["device_name"] = None
                 found.append((axes, record))

@@ -169,6 +169,23 @@ def test_doctor_says_who_is_on_a_gpu(nvml, capsys):
     assert "foreign_gpu_process" in verdict
 
 
+@pytest.mark.parametrize(
+    ("share", "flags", "told"),
+    [
+        (0.01, (), "yes (others use 1.0% of the CPU; the limit is 5%)"),
+        (0.5, ("throttled",), "no: windows would be flagged contended_host, throttled (others use 50.0%"),
+        (None, (), "not known: this system does not say what others use of the CPU"),
+        (None, ("foreign_gpu_process",), "no: windows would be flagged foreign_gpu_process"),
+        (0.01, None, "not known: the boards cannot be asked (others use 1.0%"),
+    ],
+)
+def test_what_doctor_says_of_others(share, flags, told):
+    from harness.commands.doctor import _verdict
+    from harness.energy.quiet import Quietness
+
+    assert _verdict(Quietness(share, 1.0, 0.05, flags)).startswith(told)
+
+
 def test_a_spawned_helper_that_imports_the_entry_point_again_does_nothing():
     code = "import runpy; runpy.run_module('harness', run_name='__mp_main__', alter_sys=True)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

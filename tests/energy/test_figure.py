@@ -43,17 +43,27 @@ def test_a_figure_is_unavailable_exactly_when_it_has_no_value():
 def test_a_counters_figure_by_hand():
     sensor = Sensor("gpu", "counter", "board", gain=0.05, update_period_s=0.1)
     made = sensor.figure([300.0], duration_s=10.0)
-    assert made.quantisation_j == pytest.approx(30 * 0.1 / 6**0.5)  # power x period / sqrt 6
+    assert made.quantisation_j == pytest.approx(30 * 0.1 / 1.96)  # one update is the half-width
     assert made.low_j == pytest.approx(285 - 1.96 * made.quantisation_j)
     assert made.high_j == pytest.approx(315 + 1.96 * made.quantisation_j)
     assert made.relative_uncertainty == pytest.approx((15 + 1.96 * made.quantisation_j) / 300)
     assert made.flags == ()
     assert sensor.figure([300.0], duration_s=1.9).flags == ("window_short_for_counter",)
+    # Beside idling the window's own reading is the low one, and the power that was sampled counts.
+    assert sensor.figure([300.0], 10.0, power_w=60.0).quantisation_j == pytest.approx(60 * 0.1 / 1.96)
+    assert sensor.figure([300.0], 10.0, power_w=10.0).quantisation_j == pytest.approx(30 * 0.1 / 1.96)
+    assert sensor.figure([30.0], 0.01).quantisation_j == pytest.approx(30 / 1.96)  # the one update that it saw
+
+
+def test_a_figure_that_is_none_keeps_its_doubts():
+    sensor = Sensor("gpu", "counter", "board", gain=0.05, update_period_s=0.1)
+    still = sensor.figure([30.0, 0.0], 0.05, power_w=100.0).flagged("foreign_gpu_process").whole()
+    assert (still.value_j, still.flags) == (None, ("counter_stuck", "foreign_gpu_process"))
 
 
 def test_an_update_period_that_is_not_known_is_not_taken_for_zero():
     made = Sensor("soc", "chip", "chip", gain=0.1).figure([100.0], duration_s=1.0)
-    assert made.quantisation_j == pytest.approx(100 * 0.6 / 6**0.5)
+    assert made.quantisation_j == pytest.approx(100 * 0.6 / 1.96)
     assert made.update_period_s is None
     assert made.notes == ("update period not measured: 0.6 s assumed",)
 

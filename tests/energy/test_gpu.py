@@ -59,7 +59,7 @@ def test_a_part_of_a_repeat_without_an_update_has_the_boards_power_for_an_error(
     nvml.power_mw = [90_000, 250_000]
     [figure] = source.end(state, 0.1)
     assert figure.parts_j == (9.0, 0.0)
-    assert figure.quantisation_j == pytest.approx((9 + 250 * 0.6) / 1.96)  # all of it: shorter than a period
+    assert figure.quantisation_j == pytest.approx((90 + 250) * 0.6 / 1.96)  # one update of both
     nvml.power_mw = [0, 0]
     assert source.end(state, 0.1)[0].value_j is None  # 0 W is no power to go by
 

@@ -1,4 +1,4 @@
-import math
+from dataclasses import replace
 
 import pytest
 
@@ -55,7 +55,7 @@ def boards(parts, duration, quantisation):
 
 def test_whether_a_counter_is_too_slow_is_a_question_to_the_sum_of_the_parts():
     """One update of 5 J in each: more than 5 % of a short part, and 15 J of 360 J in all."""
-    parts = [boards((30.0, 30.0), 1.0, 5 / math.sqrt(6)), boards((120.0, 120.0), 4.0, 5 / math.sqrt(6))]
+    parts = [boards((30.0, 30.0), 1.0, 5 / 1.96), boards((120.0, 120.0), 4.0, 5 / 1.96)]
     parts.append(parts[0])
     assert merged(parts).flags == ()
     assert merged(parts).figures[0].flags == ()
@@ -85,6 +85,10 @@ def test_energy_over_windows_that_are_no_repeat():
     # One device of two, and another session's sources: nothing to compare, and nothing that stood still.
     assert energy_over([*moved, boards((5.0,), 1.0, 1.0)]).value_j == 77.0
     assert energy_over([*moved, window(None, 1.0, [figure(1.0)])]).value_j == 73.0
+    # Beside a wall meter, whose reading is the total, what stands still is no part of it.
+    node = replace(figure(30.0), component="node")
+    beside = [replace(each, figures=(*each.figures, node)) for each in [boards((0.0, 12.0), 0.05, 3.0)] * 2]
+    assert energy_over(beside).value_j == 60.0
 
 
 def test_repeats_stay_apart_and_in_order():

@@ -93,6 +93,7 @@ def test_ten_seconds_are_within_one_per_cent(clock, nvml, seed):
         (30, (1.0, 1.0), (0.2, 0.4)),  # checkpoints
         (6, (10.0, 10.0), (0.5, 3.0)),
         (4, (0.001, 8.0), (0.2, 0.4)),
+        *((n, (seconds, seconds), (0.5, 1.0)) for n in (1, 3, 20) for seconds in (0.09, 0.1, 0.12, 0.3)),
     ],
 )
 def test_a_repeat_that_pauses_cut_is_within_its_interval(clock, nvml, parts, seconds, pauses):
@@ -103,7 +104,7 @@ def test_a_repeat_that_pauses_cut_is_within_its_interval(clock, nvml, parts, sec
         for _ in range(parts):
             edges += [edges[-1] + float(generator.uniform(*seconds))]
             edges += [edges[-1] + float(generator.uniform(*pauses))]
-        idle = float(generator.uniform(50, 120))
+        idle = float(generator.uniform(30, 120))
         steps = [
             (START - 100, idle),
             *((edge, idle if number % 2 else watts) for number, edge in enumerate(edges[:-1])),
@@ -122,8 +123,11 @@ def test_a_repeat_that_pauses_cut_is_within_its_interval(clock, nvml, parts, sec
         meter.close()
         truth = sum(2 * load.joules(begin, end) for begin, end in zip(edges[:-1:2], edges[1::2], strict=True))
         energy = merged(meter.windows).energy
-        assert energy.value_j is not None
-        covered += energy.low_j <= truth <= energy.high_j
+        nothing = energy.value_j is None
+        assert not nothing or parts * seconds[0] < 3 * 0.1, (
+            "a counter had no update only where it had hardly time for one"
+        )
+        covered += nothing or energy.low_j <= truth <= energy.high_j
     assert covered >= 0.95 * trials
 
 
@@ -139,8 +143,8 @@ def test_quantisation_by_hand(clock, nvml):
     window, _, _ = measured(clock, meter, 10.0)
     meter.close()
     [figure] = window.figures
-    assert figure.quantisation_j == pytest.approx(300 * 0.1 / 6**0.5, rel=0.02)
-    assert figure.high_j == pytest.approx(figure.value_j * 1.05 + 1.96 * 300 * 0.1 / 6**0.5, rel=0.001)
+    assert figure.quantisation_j == pytest.approx(300 * 0.1 / 1.96, rel=0.02)
+    assert figure.high_j == pytest.approx(figure.value_j * 1.05 + 300 * 0.1, rel=0.001)
     assert "window_short_for_counter" not in window.flags
     meter = EnergyMeter([open_gpus([0])])
     short, _, _ = measured(clock, meter, 0.5)
@@ -256,12 +260,27 @@ def test_counter_and_trace_are_compared(clock, nvml, watts, flag):
     assert closed.gpu_trace_j == pytest.approx(watts * 10)
 
 
+def test_a_trace_with_a_gap_is_no_check(clock, nvml):
+    drive_nvml(nvml, clock, [Load([(START, 400.0)])] * 2)
+    nvml.power_mw = [60_000] * 2
+    meter = EnergyMeter([open_gpus([0])])
+    clock.advance(1.0)
+    meter.sampler.samples.extend(meter._sources[0].sample())
+    clock.advance(0.4)
+    window = meter.begin("score", repeat=1)
+    clock.advance(20.0)
+    closed = meter.end(window)
+    meter.close()
+    assert closed.gpu_trace_j is None
+    assert not {"trace_differs", "trace_inconsistent"} & set(closed.flags)
+
+
 def test_what_the_counters_updates_explain_is_no_difference_of_the_trace(clock, nvml):
     """A window of 1.2 s under a counter with a period of 0.1 s: one update is 8 % of it."""
     drive_nvml(nvml, clock, [Load([(START, 100.0)], period_s=0.1)] * 2)
     nvml.power_mw = [100_000] * 2
     meter = EnergyMeter([open_gpus([0])])
-    clock.now = START + 100.099  # just before an update, and the end is just after one
+    clock.now = START + 200.099  # just before an update, and the end is just after one
     window = meter.begin("score", repeat=1)
     for _ in range(11):
         clock.advance(0.1)

@@ -35,7 +35,7 @@ def test_the_log_is_integrated_over_the_window(tmp_path, monkeypatch):
     [figure] = meter.end(meter.begin(), 3.0)
     joules = 0.5 * 110 + 120 + 130 + 0.5 * 140
     assert figure.value_j == pytest.approx(joules)
-    edge = joules * 1.0 / 3.0 / 6**0.5  # one line of the log, at the mean power
+    edge = joules * 1.0 / 3.0 / 1.96  # one line of the log, at the mean power, is the half-width
     assert figure.low_j == pytest.approx(joules * 0.98 - 1.96 * edge)
     assert figure.method == "wall_meter"
     assert figure.component == "node"

@@ -274,6 +274,18 @@ def test_what_cancels_of_a_sum_is_each_components_own_scale(study):
     assert dear["energy_ratio_ci_high"] == pytest.approx(11.1 / 5.6 * math.exp(spread))
 
 
+def test_a_run_without_an_interval_leaves_the_others_their_scales(study):
+    """By hand as above: one more run, of a single repeat, has energies and no bounds."""
+    single = copy.deepcopy(GRID[2])
+    phase = single["summary"]["phases"]["score"]
+    phase |= {"joules_per_token": 99.0, "energy_components": "gpu+cpu"}
+    phase |= dict.fromkeys(("joules_per_token_low", "joules_per_token_high", "joules_per_token_relative_half_width"))
+    runs = collect(study(of_two(GRID[0], 4.0, 1.0), of_two(GRID[1], 6.0, 3.0), single)).runs.set_index("run_id")
+    spread = (0.03**2 + 0.03**2) ** 0.5
+    assert runs.loc["gpt-nano-fp32-b8", "energy_ratio_ci_high"] == pytest.approx(11.1 / 5.6 * math.exp(spread))
+    assert math.isnan(runs.loc["gpt-nano-bf16-b1", "energy_ratio"])
+
+
 def test_beside_a_record_without_components_the_bounds_of_the_sums_count(study):
     """Equal costs, one told by an earlier version: what is systematic cancels as a whole, and nothing is left of it."""
     older = of_two(GRID[1], 4.0, 1.0)

@@ -185,6 +185,39 @@ def test_the_gain_of_net_energy_is_each_components_own():
     assert phase["net_energy_uncertainty_j"] == pytest.approx(24.0)
 
 
+def idles_of(before, after):
+    """Idle windows of 10 s by the watts of CPU and memory."""
+    return [
+        replace(
+            idle(label, 0.0),
+            figures=tuple(
+                EnergyFigure(name, w * 10, w * 10, w * 10, Method.MEASURED_COUNTER, "s", "c")
+                for name, w in zip(("cpu", "dram"), watts, strict=True)
+            ),
+        )
+        for label, watts in (("loaded, before", before), ("loaded, after", after))
+    ]
+
+
+def test_opposite_drifts_of_components_do_not_cancel():
+    """CPU 60 to 61 W, memory 41 to 40 W: half a watt each, of 101 W."""
+    windows = numbered([*idles_of((60, 41), (61, 40)), window(10.0), window(10.0)])
+    baseline = summarise(windows, compose_cell([]).config, {})["idle"]
+    assert baseline["power_w"] == pytest.approx(101.0)
+    assert baseline["half_difference_w"] == pytest.approx(1.0)
+    apart = summarise(numbered([*idles_of((60, 40), (64, 36)), window(10.0)]), compose_cell([]).config, {})
+    assert apart["idle"]["power_w"] is None
+
+
+def test_a_small_component_that_drifts_does_not_flag_a_sum_that_has_a_baseline():
+    windows = [replace(window(), figures=idles_of((100, 3), (0, 0))[0].figures) for _ in range(2)]
+    result = summarise(numbered([*idles_of((80, 2.0), (80, 2.2)), *windows]), compose_cell([]).config, {})
+    phase = result["phases"]["score"]
+    assert phase["net_energy_j"] is not None
+    assert "idle_mismatch" not in phase["flags"]
+    assert phase["components"]["dram"]["net_energy_j"] is None
+
+
 def test_a_component_whose_idle_power_changed_flags_a_run_whose_sum_has_no_baseline():
     idles = [both_idle("loaded, before", 60.0), both_idle("loaded, after", 90.0)]
     phase = summarise(numbered([*idles, both(10.0, 2.0), both(12.0, 2.0)]), compose_cell([]).config, {})["phases"][

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from harness.config.recorded import upgraded
 from harness.errors import UserError
 from harness.runner.folders import run_folder
 from harness.runner.run import execute
-from harness.sweep.compare import compare_runs, compare_studies
+from harness.sweep.compare import compare_runs, compare_studies, corrected
 
 
 def a_run(folder, joules, seconds, nats, fingerprint="f", status="ok", reason="", **quality):
@@ -64,7 +65,12 @@ def test_a_difference_that_is_shown_and_too_small_to_matter_is_none(tmp_path):
     second = a_run(tmp_path / "b" / "r", [10.1, 10.101, 10.099, 10.1], SECONDS, [5.0, 6.0])
     third = a_run(tmp_path / "c" / "r", [10.3, 10.301, 10.299, 10.3], SECONDS, [5.0, 6.0])
     close, apart = (compare_runs(first, other)[0] for other in (second, third))
-    assert (close.metric, close.verdict, close.p) == ("score, J/token", "agree", None)
+    assert (close.metric, close.verdict, close.equivalent) == ("score, J/token", "agree", True)
+    # It is still one of the tests that were made, and is counted as one of them.
+    assert [each.verdict for each in corrected([close, apart])] == ["agree", "differ"]
+    lone = replace(apart, p=0.03)
+    assert corrected([lone])[0].verdict == "differ"
+    assert corrected([replace(close, p=0.04), lone])[1].verdict == "agree"
     assert close.why == "equivalent: the ratio's interval is within 2% of 1"
     assert (apart.metric, apart.verdict) == ("score, J/token", "differ")
 
@@ -89,6 +95,21 @@ def test_a_part_without_energy_leaves_its_repeat_without(tmp_path):
     pd.concat([frame, part]).to_parquet(folder / "windows.parquet")
     energy = compare_runs(folder, other)[0]
     assert (energy.metric, energy.verdict, energy.first) == ("score, J/token", "cannot say", None)
+
+
+def test_a_component_that_moved_in_no_part_leaves_its_repeat_without(tmp_path):
+    folders = [a_run(tmp_path / name / "r", [10, 10.2, 9.8, 10.1], SECONDS, [5.0, 6.0]) for name in "ab"]
+    frame = pd.read_parquet(folders[0] / "windows.parquet")
+    frame.assign(cpu_energy_j=frame["total_energy_j"], gpu_energy_j=0.0).to_parquet(folders[0] / "windows.parquet")
+    assert compare_runs(*folders)[0].verdict == "cannot say"
+
+
+def test_an_excluded_part_excludes_its_repeat(tmp_path):
+    folders = [a_run(tmp_path / name / "r", [10, 10.2, 9.8, 10.1], SECONDS, [5.0, 6.0]) for name in "ab"]
+    frame = pd.read_parquet(folders[0] / "windows.parquet").assign(flags="")
+    part = frame.iloc[[0]].assign(flags="interrupted", total_energy_j=900.0)
+    pd.concat([frame, part], ignore_index=True).to_parquet(folders[0] / "windows.parquet")
+    assert compare_runs(*folders)[0].first == pytest.approx((0.102 + 0.098 + 0.101) / 3)
 
 
 def test_whole_trainings_are_told_and_their_steps_compared(tmp_path):

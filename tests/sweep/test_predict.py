@@ -24,8 +24,8 @@ def test_the_nearest_finished_cells_are_those_with_most_axes_in_common():
     assert predictor.predict(axes(model="c")).value == pytest.approx((10 * 40 * 1000) ** (1 / 3))
 
 
-def test_a_training_takes_as_long_as_its_tokens():
-    """By hand: 1,000 tokens took 10 s and 4,000 took 40 s, so that 16,000 take 160 s."""
+def test_a_training_takes_as_long_as_its_sequences():
+    """By hand: 1,000 sequences took 10 s and 4,000 took 40 s, so that 16,000 take 160 s."""
     finished = [(axes(batch_size=size, work=1000.0 * size), 10.0 * size) for size in (1, 4)]
     assert Predictor(finished).predict(axes(batch_size=2, work=16000.0)).value == pytest.approx(160.0)
 
@@ -34,9 +34,19 @@ def test_a_training_takes_as_long_as_its_tokens():
     ("overrides", "work"),
     [
         (["task=score", "batch_size=8"], 1.0),
-        (["task=train", "model=gpt-nano", "batch_size=8", "task.steps=100", "task.context=64"], 100 * 8 * 64),
-        (["task=train", "model=gpt-nano", "batch_size=8", "task.steps=100", "model.context_length=32"], 100 * 8 * 32),
-        (["task=train", "model=gpt-nano", "batch_size=8", "task.steps=100", "task.stop.tokens=5000"], 5000),
+        (["task=train", "model=gpt-nano", "batch_size=8", "task.steps=100", "task.context=64"], 100 * 8),
+        (["task=train", "model=gpt-nano", "batch_size=8", "task.steps=100", "task.stop.tokens=9999999"], 100 * 8),
+        (
+            [
+                "task=train",
+                "model=gpt-nano",
+                "batch_size=8",
+                "task.steps=100",
+                "task.context=64",
+                "task.stop.tokens=5120",
+            ],
+            80,
+        ),
     ],
 )
 def test_the_work_of_a_cell(overrides, work):
