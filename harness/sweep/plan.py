@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from harness.record.record import read_record, record_folders
 from harness.stats.intervals import Interval
 from harness.sweep.cells import Found, look_up
 from harness.sweep.memory import device_memory_bytes, impossible
-from harness.sweep.predict import Predictor
+from harness.sweep.predict import CellPredictor
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def plan(cells: Sequence[Cell], elsewhere: bool = False) -> list[PlannedCell]:
     """
     found = look_up(cells, elsewhere)
     finished = _finished(Path(cells[0].config.paths.results_dir))
-    durations = _Predictors(
+    durations = CellPredictor(
         (axes, record["duration_s"], _of_training(record).get("duration_s")) for axes, record in finished
     )
-    energies = _Predictors(
+    energies = CellPredictor(
         (axes, record["summary"].get("run", {}).get("total_energy_j"), _of_training(record).get("total_energy_j"))
         for axes, record in finished
     )
@@ -88,26 +88,6 @@ def _of_training(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a record says of its training; empty for other tasks."""
     training: Mapping[str, Any] = record["summary"].get("training", {})
     return training if training.get("steps") else {}
-
-
-class _Predictors:
-    """What a cell takes, its training in proportion to its work, and all else as it is.
-
-    Args:
-        finished: Axes of finished cells, what each took in all, and its training of that; None where it is not known.
-    """
-
-    def __init__(self, finished: Iterable[tuple[Mapping[str, Any], float | None, float | None]]) -> None:
-        known = [(axes, whole, training or 0.0) for axes, whole, training in finished if whole]
-        self._training = Predictor((axes, training) for axes, _, training in known if training)
-        self._rest = Predictor(({**axes, "work": 1.0}, whole - training) for axes, whole, training in known)
-
-    def predict(self, axes: Mapping[str, Any]) -> Interval | None:
-        """What a cell with these axes will take (95 %); None where nothing like it is finished."""
-        rest, training = self._rest.predict({**axes, "work": 1.0}), self._training.predict(axes)
-        if rest is None or training is None:
-            return rest
-        return Interval(*(getattr(rest, end) + getattr(training, end) for end in ("value", "low", "high")))
 
 
 def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

@@ -77,6 +77,26 @@ class Predictor:
         return None
 
 
+class CellPredictor:
+    """What a cell takes, its training in proportion to its work, and all else as it is.
+
+    Args:
+        finished: Axes of finished cells, what each took in all, and its training of that; None where it is not known.
+    """
+
+    def __init__(self, finished: Iterable[tuple[Axes, float | None, float | None]]) -> None:
+        known = [(axes, whole, training or 0.0) for axes, whole, training in finished if whole]
+        self._training = Predictor((axes, training) for axes, _, training in known if training)
+        self._rest = Predictor(({**axes, "work": 1.0}, whole - training) for axes, whole, training in known)
+
+    def predict(self, axes: Axes) -> Interval | None:
+        """What a cell with these axes will take (95 %); None where nothing like it is finished."""
+        rest, training = self._rest.predict({**axes, "work": 1.0}), self._training.predict(axes)
+        if rest is None or training is None:
+            return rest
+        return Interval(*(getattr(rest, end) + getattr(training, end) for end in ("value", "low", "high")))
+
+
 def _work(axes: Axes) -> float:
     return float(axes.get("work", 1.0))
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.config.compose import compose_cell
 from harness.sweep.plan import planned_axes
-from harness.sweep.predict import UNKNOWN_SIGMA, Predictor
+from harness.sweep.predict import UNKNOWN_SIGMA, CellPredictor, Predictor
 
 
 def axes(**given):
@@ -28,6 +28,14 @@ def test_a_training_takes_as_long_as_its_sequences():
     """By hand: 1,000 sequences took 10 s and 4,000 took 40 s, so that 16,000 take 160 s."""
     finished = [(axes(batch_size=size, work=1000.0 * size), 10.0 * size) for size in (1, 4)]
     assert Predictor(finished).predict(axes(batch_size=2, work=16000.0)).value == pytest.approx(160.0)
+
+
+def test_all_but_the_training_is_as_long_as_it_was():
+    """By hand: of 70 s, 10 s were the training of 100 sequences; another of 1,000 takes 60 + 100 s."""
+    predictor = CellPredictor([(axes(task="train", work=100.0), 70.0, 10.0), (axes(), 5.0, None)])
+    assert predictor.predict(axes(task="train", work=1000.0)).value == pytest.approx(160.0)
+    assert predictor.predict(axes()).value == pytest.approx(5.0)
+    assert predictor.predict(axes(task="generate")) is None
 
 
 @pytest.mark.parametrize(
