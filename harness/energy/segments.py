@@ -96,6 +96,19 @@ def energy_over(windows: Sequence[Window]) -> TotalEnergy:
     )
 
 
+def components_of(windows: Sequence[Window]) -> list[str]:
+    """Names of the components that were read, or should have been."""
+    return sorted({figure.component for window in windows for figure in window.figures})
+
+
+def of_component(windows: Sequence[Window], name: str) -> list[Window]:
+    """The windows as if nothing but one component had been read."""
+    return [
+        replace(window, figures=tuple(figure for figure in window.figures if figure.component == name))
+        for window in windows
+    ]
+
+
 def _stood_still(windows: Sequence[Window]) -> bool:
     by_component: dict[str, list[EnergyFigure]] = {}
     for window in windows:

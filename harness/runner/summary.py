@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.energy.figure import COVERAGE, Method, counted, widened
+from harness.energy.figure import COVERAGE, Method, widened
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
-from harness.energy.segments import energy_over, merged_repeats
+from harness.energy.segments import components_of, energy_over, merged_repeats, of_component
 from harness.energy.validity import EXCLUDED
 from harness.metrics.efficiency import complete_sum, ratio, utilisation
+from harness.runner.idle import IdleBaseline, idle_baseline, idle_powers, is_mismatched
 from harness.runner.metering import training_windows
 from harness.runner.peaks import peak_cuda, peak_rss_bytes
 from harness.stats.intervals import SEQUENTIAL_LEVEL, best_interval
@@ -32,11 +33,9 @@ def summarise(
     window of it was long enough to be a repeat.
     """
     phases = {window.phase for window in windows if window.repeat is not None} | set(stop_reasons)
-    idle = idle_baseline(windows)
-    components = {name: _idle_powers(of_component(windows, name)) for name in components_of(windows)}
     return {
         "main_phase": config.task.main_phase,
-        "idle": {**vars(idle), "components": components},
+        "idle": idle_powers(windows),
         "phases": {
             phase: {**_phase(windows, phase, config), "stop_reason": stop_reasons.get(phase, "")}
             for phase in sorted(phases)
@@ -53,65 +52,6 @@ def summarise(
         "peak_memory_reserved_bytes": peak_cuda("max_memory_reserved"),
         "own_cpu_s": sum(window.own_cpu_s for window in windows),
     }
-
-
-@dataclass(frozen=True)
-class IdleBaseline:
-    """Power of the loaded and idle machine, from the windows before and after the work.
-
-    Attributes:
-        unloaded_w, before_w, after_w: Mean power of each idle window in watts.
-        power_w: Mean of before and after; None where one is missing, or where they differ too much.
-        half_difference_w: Half of what they differ by. Idle power during the work is taken to lie between the two.
-        quantisation_w: Standard uncertainty of `power_w` from the counters' updates at the edges of the two windows.
-        reason: Why there is no `power_w`.
-        mismatch: Whether that is because they differ too much.
-    """
-
-    unloaded_w: float | None
-    before_w: float | None
-    after_w: float | None
-    power_w: float | None
-    half_difference_w: float | None
-    reason: str
-    mismatch: bool = False
-    quantisation_w: float = 0.0
-
-    @property
-    def mean_w(self) -> float | None:
-        """Mean of before and after, however much they differ."""
-        known = self.before_w is not None and self.after_w is not None
-        return ((self.before_w or 0.0) + (self.after_w or 0.0)) / 2 if known else None
-
-
-LOADED = ("loaded, before", "loaded, after")
-# Net energy is void where the idle power before and after the work differ by more than this share.
-IDLE_MISMATCH = 0.05
-
-
-def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
-    """The idle baseline of a run."""
-    watts = {w.label: ratio(w.energy.value_j, w.duration_s) for w in windows if w.phase == "idle"}
-    unloaded, before, after = (watts.get(label) for label in ("unloaded", *LOADED))
-    if any(window.energy.method is Method.MODELLED for window in windows if window.phase == "idle"):
-        return IdleBaseline(None, None, None, None, None, "the idle power of a modelled CPU would be an assumption")
-    if before is None or after is None:
-        return IdleBaseline(unloaded, before, after, None, None, "no idle baseline before and after the work")
-    mean, half = (before + after) / 2, _half_difference_w(windows)
-    if 2 * half > IDLE_MISMATCH * mean:
-        reason = f"idle power was {before:.1f} W before the work and {after:.1f} W after it"
-        return IdleBaseline(unloaded, before, after, None, half, reason, mismatch=True)
-    edges = [ratio(w.energy.quantisation_j, w.duration_s) or 0.0 for w in windows if w.label in LOADED]
-    return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=sum(edges) / 2)
-
-
-def _half_difference_w(windows: Sequence[Window]) -> float:
-    """Half of what the baselines differ by, component by component: one may drift up and another down."""
-    before, after = ([w for w in windows if w.label == label][-1] for label in LOADED)
-    watts = [
-        {part.component: (part.value_j or 0.0) / w.duration_s for part in counted(w.figures)} for w in (before, after)
-    ]
-    return sum(abs(watts[0].get(name, 0.0) - watts[1].get(name, 0.0)) for name in {*watts[0], *watts[1]}) / 2
 
 
 def _net(
@@ -185,24 +125,6 @@ def own_cost(meter: EnergyMeter, duration_s: float) -> dict[str, float]:
     }
 
 
-def components_of(windows: Sequence[Window]) -> list[str]:
-    """Names of the components that were read, or should have been."""
-    return sorted({figure.component for window in windows for figure in window.figures})
-
-
-def of_component(windows: Sequence[Window], name: str) -> list[Window]:
-    """The windows as if nothing but one component had been read."""
-    return [
-        replace(window, figures=tuple(figure for figure in window.figures if figure.component == name))
-        for window in windows
-    ]
-
-
-def _idle_powers(windows: Sequence[Window]) -> dict[str, Any]:
-    idle = idle_baseline(windows)
-    return {"unloaded_w": idle.unloaded_w, "power_w": idle.power_w, "reason": idle.reason}
-
-
 def _efficiency(used: Sequence[Window], idles: Sequence[Window]) -> dict[str, Any]:
     """Power and energy per token over the repeats that count, gross and, over the idle windows, net."""
     sums = _Sums.over(used)
@@ -231,10 +153,7 @@ def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, A
     unflagged = _Sums.over([window for window in repeats if not window.flags])
     sums = _Sums.over(used)
     hardware = config.hardware
-    # Of a sum that has no baseline as a part is modelled, that of the parts which have one is told.
-    whole = idle_baseline(idles)
-    parts = [idle_baseline(of_component(idles, name)) for name in components_of(used)]
-    mismatch = ["idle_mismatch"] if whole.mismatch or (whole.power_w is None and any(p.mismatch for p in parts)) else []
+    mismatch = ["idle_mismatch"] if is_mismatched(idles) else []
     return {
         "repeats": len(used),
         "repeats_excluded": len(repeats) - len(used),
