@@ -109,6 +109,8 @@ def test_commands_run(command, workplace, swept):
         assert main(shortened(words)) == 0
     elif words[0] in ("run", "sweep"):
         assert main(shortened(words)) == 0
+        if "--cfg" in words:
+            return
         records = [json.loads(path.read_text()) for path in Path("results").glob("*/*/record.json")]
         cells = [cell.config for cell in compose_grid(shortened(words)[1:])]
         assert sorted(record["fingerprint"] for record in records) == sorted(map(fingerprint, cells))
