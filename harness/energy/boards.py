@@ -85,11 +85,10 @@ class Boards:
 
     def largest_watts(self, indices: Sequence[int], since_s: float) -> float | None:
         """The largest power that some boards drew together since a moment, by the samples and now; None if untold."""
-        sums = [
-            complete_sum([by_index.get(index) for index in indices])
-            for moment, by_index in [*self._recent, (since_s, {index: self.watts(index) for index in indices})]
-            if moment >= since_s
-        ]
+        now = {index: self.watts(index) for index in indices}
+        recent = list(self._recent)  # At once: the sampler's thread adds to it.
+        told = [now, *(by_index for moment, by_index in recent if moment >= since_s)]
+        sums = [complete_sum([by_index[index] for index in indices]) for by_index in told]
         return max((watts for watts in sums if watts is not None), default=None)
 
     def is_partitioned(self, index: int) -> bool:

@@ -340,3 +340,19 @@ def test_all_boards_are_sampled_while_the_first_counts_alone(nvml):
     meter.close()
     assert alone.energy.value_j == pytest.approx(100 * alone.duration_s, rel=0.01)
     assert both.energy.value_j == pytest.approx(200 * both.duration_s, rel=0.01)
+
+
+def test_the_power_of_a_window_is_the_largest_that_was_sampled_in_it(nvml):
+    """Together, of the boards that count; what was before the window is not in it."""
+    boards = open_gpus([0, 1])._boards
+    nvml.power_mw = [900_000, 900_000]
+    boards.sample()
+    begun = time.perf_counter()
+    for watts in ([100, 500], [300, 200], [200, 100]):
+        nvml.power_mw = [each * 1000 for each in watts]
+        boards.sample()
+    nvml.power_mw = [50_000, 50_000]
+    assert boards.largest_watts([0, 1], begun) == 600.0
+    assert boards.largest_watts([0], begun) == 300.0
+    nvml.power_mw = [400_000, 400_000]  # now
+    assert boards.largest_watts([0, 1], begun) == 800.0
