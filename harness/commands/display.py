@@ -144,7 +144,10 @@ class Spent:
 def joules(spent: Mapping[str, Any]) -> str:
     """Energy of a run and how it was obtained; empty where there is none."""
     value = spent.get("total_energy_j")
-    return "" if value is None else f"{value:.3g} J {str(spent.get('energy_method', '')).replace('_', ' ')}"
+    if value is None:
+        return ""
+    number = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{number} J {str(spent.get('energy_method', '')).replace('_', ' ')}"
 
 
 def duration(seconds: float) -> str:

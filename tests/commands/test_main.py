@@ -226,3 +226,13 @@ def test_ctrl_c_in_the_middle_ends_quietly_and_leaves_nothing_half_written(train
     assert ("the same command goes on from there" in errors) == (command == "sweep")
     assert not list((tmp_path / "results").rglob("*.tmp"))
     assert not list((tmp_path / "results").rglob("record.json"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (0.5123, "0.512 J wall meter"), (99.44, "99.4 J wall meter"), (1403.6, "1404 J wall meter")],
+)
+def test_energy_beside_a_finished_cell(value, text):
+    from harness.commands.display import joules
+
+    assert joules({"total_energy_j": value, "energy_method": "wall_meter"}) == text
