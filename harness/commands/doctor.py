@@ -76,12 +76,10 @@ def _verdict(quietness: Quietness) -> str:
     if flags:
         answer = f"no: windows would be flagged {', '.join(flags)}"
     elif unknown:
-        answer = f"not known: {', and '.join(unknown)}"
-    return (
-        answer
-        if share is None
-        else f"{answer} (others use {quietness.foreign_cpu_share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
-    )
+        answer = f"not known: {' and '.join(unknown)}"
+    if share is None:
+        return answer
+    return f"{answer} (others use {share:.1%} of the CPU; the limit is {quietness.limit:.0%})"
 
 
 def _as_json(infos: list[SourceInfo], assumption: str, quietness: Quietness) -> dict[str, Any]:

@@ -164,8 +164,8 @@ class Sensor:
         if self.update_period_s is None:
             notes = (*notes, f"update period not measured: {ASSUMED_PERIOD_S:g} s assumed")
         joules = math.fsum(parts_j)
-        update_j = max(joules / max(duration_s, self.period_s), power_w or 0.0) * self.period_s
-        quantisation_j = update_j / COVERAGE
+        reading_w = joules / max(duration_s, self.period_s)
+        quantisation_j = (reading_w if power_w is None else max(reading_w, power_w)) * self.period_s / COVERAGE
         return EnergyFigure(
             component=self.component,
             value_j=joules,
@@ -223,15 +223,19 @@ def counted(parts: Sequence[Part]) -> list[Part]:
 def total(figures: Sequence[EnergyFigure]) -> TotalEnergy:
     """Add up the components of one window."""
     figures = counted(figures)
-    names = tuple(figure.component for figure in figures)
-    method = Method.worst([figure.method for figure in figures])
+    return added(figures, tuple(figure.component for figure in figures))
+
+
+def added(parts: Sequence[EnergyFigure] | Sequence[TotalEnergy], components: tuple[str, ...]) -> TotalEnergy:
+    """The sum of components, or of windows, of which these are the components."""
+    method = Method.worst([part.method for part in parts])
     if method is Method.UNAVAILABLE:
-        return TotalEnergy(None, None, None, method, names)
+        return TotalEnergy(None, None, None, method, components)
     return TotalEnergy(
-        value_j=complete_sum([figure.value_j for figure in figures]),
-        systematic_low_j=complete_sum([figure.systematic_low_j for figure in figures]),
-        systematic_high_j=complete_sum([figure.systematic_high_j for figure in figures]),
+        value_j=complete_sum([part.value_j for part in parts]),
+        systematic_low_j=complete_sum([part.systematic_low_j for part in parts]),
+        systematic_high_j=complete_sum([part.systematic_high_j for part in parts]),
         method=method,
-        components=names,
-        quantisation_j=sum(figure.quantisation_j for figure in figures),
+        components=components,
+        quantisation_j=sum(part.quantisation_j for part in parts),
     )

@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from harness.energy.boards import Boards, is_nvidia, nvml
 from harness.energy.figure import EnergyFigure, Method, Sensor, unavailable
 from harness.energy.period import update_period_s
 from harness.energy.source import SourceInfo
-from harness.energy.trace import MAX_GAP_PERIODS, PERIOD_S, Sample, hold_energy_j
+from harness.energy.trace import MAX_GAP_PERIODS, PERIOD_S, Sample, held_energy_j
 
 # Power sensors of NVIDIA boards are off by up to 5 %, in proportion: Yang, Adamek, Armour, "Accurate and Convenient
 # Energy Measurements for GPUs", SC'24.
@@ -180,8 +179,4 @@ class GpuPower(_Devices):
 
     def _energy_j(self, component: str, start_s: float, end_s: float) -> float | None:
         own = [sample for sample in self._samples if sample.component == component and sample.time_s >= start_s - 1]
-        known = [(sample.time_s, sample.watts) for sample in own if sample.watts is not None]
-        gaps = [after - before for (before, _), (after, _) in pairwise(known) if after > start_s and before < end_s]
-        if not gaps or max(gaps) > MAX_GAP_PERIODS * PERIOD_S:
-            return None
-        return hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s)
+        return held_energy_j(own, start_s, end_s)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
-from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, TotalEnergy, counted, short_for_counter
+from harness.energy.figure import SHORT_FLAG, EnergyFigure, Method, TotalEnergy, added, counted, short_for_counter
 from harness.energy.meter import Window, Work
 from harness.metrics.efficiency import complete_sum
 
@@ -83,17 +83,9 @@ def energy_over(windows: Sequence[Window]) -> TotalEnergy:
     """
     energies = [window.energy for window in windows]
     names = tuple(dict.fromkeys(name for energy in energies for name in energy.components))
-    method = Method.worst([energy.method for energy in energies])
-    if method is Method.UNAVAILABLE or _stood_still(windows):
+    if _stood_still(windows):
         return TotalEnergy(None, None, None, Method.UNAVAILABLE, names)
-    return TotalEnergy(
-        value_j=complete_sum([energy.value_j for energy in energies]),
-        systematic_low_j=complete_sum([energy.systematic_low_j for energy in energies]),
-        systematic_high_j=complete_sum([energy.systematic_high_j for energy in energies]),
-        method=method,
-        components=names,
-        quantisation_j=sum(energy.quantisation_j for energy in energies),
-    )
+    return added(energies, names)
 
 
 def components_of(windows: Sequence[Window]) -> list[str]:

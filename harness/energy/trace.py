@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 PERIOD_S = 0.1
 # A stretch of this many periods without a sample is no reading of power.
@@ -107,6 +108,18 @@ class PowerSampler:
             before -= 1
         held = [self.samples[before]] if before >= 0 else []
         return held + [sample for sample in self.inside(start_s, end_s) if sample.component == component]
+
+
+def held_energy_j(samples: Sequence[Sample], start_s: float, end_s: float) -> float | None:
+    """Energy in joules of one component's power from `start_s` to `end_s`, each sample held until the next.
+
+    None where it told no power for a while.
+    """
+    known = [(sample.time_s, sample.watts) for sample in samples if sample.watts is not None]
+    moments = [start_s, *(max(start_s, moment) for moment, _ in known), end_s]
+    if max(after - before for before, after in pairwise(moments)) > MAX_GAP_PERIODS * PERIOD_S:
+        return None
+    return hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s)
 
 
 def _moment(sample: Sample) -> float:

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
 from harness.energy.figure import COVERAGE, EnergyFigure, Method
-from harness.energy.trace import MAX_GAP_PERIODS, PERIOD_S, PowerSampler, Sample, hold_energy_j
+from harness.energy.trace import PowerSampler, Sample, held_energy_j
 from harness.metrics.efficiency import complete_sum
 
 # Repeats with these flags stay in windows.parquet and are left out of means; other flags are only reported.
@@ -73,15 +72,7 @@ def trace_energy_j(sampler: PowerSampler, boards: int, start_s: float, end_s: fl
     """
     recent = sampler.inside(start_s - 1, end_s)
     names = sorted({sample.component for sample in recent if sample.component.startswith("gpu")}, key=_number)[:boards]
-    integrals = []
-    for name in names:
-        samples = sampler.between(name, start_s, end_s)
-        known = [(sample.time_s, sample.watts) for sample in samples if sample.watts is not None]
-        moments = [max(start_s, moment) for moment, _ in known]
-        gaps = [after - before for before, after in pairwise([start_s, *moments, end_s])]
-        if max(gaps) > MAX_GAP_PERIODS * PERIOD_S:
-            return None
-        integrals.append(hold_energy_j([moment for moment, _ in known], [watts for _, watts in known], start_s, end_s))
+    integrals = [held_energy_j(sampler.between(name, start_s, end_s), start_s, end_s) for name in names]
     return complete_sum(integrals) if len(names) == boards else None
 
 

@@ -37,8 +37,7 @@ class IdleBaseline:
     @property
     def mean_w(self) -> float | None:
         """Mean of before and after, however much they differ."""
-        known = self.before_w is not None and self.after_w is not None
-        return ((self.before_w or 0.0) + (self.after_w or 0.0)) / 2 if known else None
+        return None if self.before_w is None or self.after_w is None else (self.before_w + self.after_w) / 2
 
 
 LOADED = ("loaded, before", "loaded, after")
@@ -58,17 +57,20 @@ def idle_baseline(windows: Sequence[Window]) -> IdleBaseline:
     if 2 * half > IDLE_MISMATCH * mean:
         reason = f"idle power was {before:.1f} W before the work and {after:.1f} W after it"
         return IdleBaseline(unloaded, before, after, None, half, reason, mismatch=True)
-    edges = [ratio(w.energy.quantisation_j, w.duration_s) or 0.0 for w in windows if w.label in LOADED]
-    return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=sum(edges) / 2)
+    edges_w = [w.energy.quantisation_j / w.duration_s for w in windows if w.label in LOADED]
+    return IdleBaseline(unloaded, before, after, mean, half, "", quantisation_w=sum(edges_w) / 2)
 
 
 def _half_difference_w(windows: Sequence[Window]) -> float:
     """Half of what the baselines differ by, component by component: one may drift up and another down."""
-    before, after = ([w for w in windows if w.label == label][-1] for label in LOADED)
-    watts = [
-        {part.component: (part.value_j or 0.0) / w.duration_s for part in counted(w.figures)} for w in (before, after)
-    ]
-    return sum(abs(watts[0].get(name, 0.0) - watts[1].get(name, 0.0)) for name in {*watts[0], *watts[1]}) / 2
+    before, after = (_watts([window for window in windows if window.label == label][-1]) for label in LOADED)
+    return sum(abs(first - second) for first, second in zip(before, after, strict=True)) / 2
+
+
+def _watts(window: Window) -> list[float]:
+    """Power of each part of a window's energy, which has a value and so have they."""
+    joules = [figure.value_j for figure in counted(window.figures) if figure.value_j is not None]
+    return [each / window.duration_s for each in joules]
 
 
 def idle_powers(windows: Sequence[Window]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config.platform import ProtocolConfig
 from harness.config.schema import Config
-from harness.energy.figure import COVERAGE, Method, widened
+from harness.energy.figure import COVERAGE, TotalEnergy
 from harness.energy.host import own_cpu_seconds
 from harness.energy.meter import EnergyMeter, Window
 from harness.energy.segments import components_of, energy_over, merged_repeats, of_component
@@ -63,14 +63,14 @@ def _net(
     over the same time, as idle power may have been anything between them; what the counters' updates add to the
     baselines; and the sensors' gain, which scales gross and idle alike and so counts on the difference only.
     """
-    if sums.energy_j is None or sums.duration_s is None or idle.power_w is None or idle.half_difference_w is None:
+    if sums.energy.value_j is None or sums.duration_s is None or idle.power_w is None or idle.half_difference_w is None:
         return {"net_energy_j": None, "net_energy_uncertainty_j": None, "net_joules_per_token": None}
-    net = sums.energy_j - idle.power_w * sums.duration_s
-    gain_j = _gain_of_net_j(used, idles, sums.duration_s)
+    net = sums.energy.value_j - idle.power_w * sums.duration_s
+    gain_j = _gain_of_net_j(used, idles, sums.energy.components, sums.duration_s)
     uncertainty = None
     if relative_half_width is not None and gain_j is not None:
         uncertainty = math.hypot(
-            relative_half_width * sums.energy_j,
+            relative_half_width * sums.energy.value_j,
             idle.half_difference_w * sums.duration_s,
             COVERAGE * idle.quantisation_w * sums.duration_s,
             gain_j,
@@ -82,10 +82,12 @@ def _net(
     }
 
 
-def _gain_of_net_j(used: Sequence[Window], idles: Sequence[Window], duration_s: float) -> float | None:
+def _gain_of_net_j(
+    used: Sequence[Window], idles: Sequence[Window], components: Sequence[str], duration_s: float
+) -> float | None:
     """What the sensors' scales may add to the net energy: each component's on its own net energy, added up."""
     parts: list[float | None] = []
-    for name in {name for window in used for name in window.energy.components}:
+    for name in components:
         gross = energy_over(of_component(used, name))
         low, high = gross.systematic_low_j, gross.systematic_high_j
         idle_w = idle_baseline(of_component(idles, name)).mean_w
@@ -130,9 +132,9 @@ def _efficiency(used: Sequence[Window], idles: Sequence[Window]) -> dict[str, An
     sums = _Sums.over(used)
     interval = _token_interval(used, sums)
     return {
-        "energy_method": Method.worst([window.energy.method for window in used]).value,
-        "mean_power_w": ratio(sums.energy_j, sums.duration_s),
-        "joules_per_token": ratio(sums.energy_j, sums.tokens),
+        "energy_method": sums.energy.method.value,
+        "mean_power_w": ratio(sums.energy.value_j, sums.duration_s),
+        "joules_per_token": ratio(sums.energy.value_j, sums.tokens),
         **interval,
         **_net(used, idles, sums, idle_baseline(idles), interval["joules_per_token_relative_half_width"]),
     }
@@ -170,13 +172,13 @@ def _phase(windows: Sequence[Window], phase: str, config: Config) -> dict[str, A
         "mbu": utilisation(sums.memory_bytes, sums.duration_s, hardware.memory_bandwidth_bytes_per_s, devices),
         **_efficiency(used, idles),
         "components": _of_components(used, idles),
-        "joules_per_token_unflagged": ratio(unflagged.energy_j, unflagged.tokens),
+        "joules_per_token_unflagged": ratio(unflagged.energy.value_j, unflagged.tokens),
         "gpu_trace_difference": _trace_difference(used),
-        "joules_per_sample": ratio(sums.energy_j, sums.samples),
-        "joules_per_step": ratio(sums.energy_j, sums.iterations),
-        "joules_per_byte": ratio(sums.energy_j, sums.text_bytes),
-        "joules_per_byte_low": ratio(sums.low_j, sums.text_bytes),
-        "joules_per_byte_high": ratio(sums.high_j, sums.text_bytes),
+        "joules_per_sample": ratio(sums.energy.value_j, sums.samples),
+        "joules_per_step": ratio(sums.energy.value_j, sums.iterations),
+        "joules_per_byte": ratio(sums.energy.value_j, sums.text_bytes),
+        "joules_per_byte_low": ratio(sums.energy.low_j, sums.text_bytes),
+        "joules_per_byte_high": ratio(sums.energy.high_j, sums.text_bytes),
         **_energy(used, sums),
     }
 
@@ -192,24 +194,10 @@ class _Sums:
     text_bytes: float | None
     flops: float | None
     memory_bytes: float | None
-    energy_j: float | None
-    systematic_low_j: float | None
-    systematic_high_j: float | None
-    quantisation_j: float
-
-    @property
-    def low_j(self) -> float | None:
-        """Lower end of the interval of the energy, repeats' scatter apart."""
-        return widened(self.systematic_low_j, -self.quantisation_j)
-
-    @property
-    def high_j(self) -> float | None:
-        """Upper end."""
-        return widened(self.systematic_high_j, self.quantisation_j)
+    energy: TotalEnergy
 
     @classmethod
     def over(cls, windows: Sequence[Window]) -> _Sums:
-        energy = energy_over(windows)
         return cls(
             duration_s=complete_sum([window.duration_s for window in windows]),
             tokens=complete_sum([window.work.tokens for window in windows]),
@@ -217,11 +205,8 @@ class _Sums:
             iterations=complete_sum([window.work.iterations for window in windows]),
             text_bytes=complete_sum([window.work.text_bytes for window in windows]),
             flops=complete_sum([window.work.flops for window in windows]),
-            energy_j=energy.value_j,
             memory_bytes=complete_sum([window.work.memory_bytes for window in windows]),
-            systematic_low_j=energy.systematic_low_j,
-            systematic_high_j=energy.systematic_high_j,
-            quantisation_j=energy.quantisation_j,
+            energy=energy_over(windows),
         )
 
 
@@ -239,8 +224,8 @@ def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
     level = 0.95 if used and used[0].phase == "train" else SEQUENTIAL_LEVEL
     found = best_interval([cost for cost in costs if cost is not None], seed=0, level=level)
     interval = None if found is None else found[0]
-    low, high = ratio(sums.systematic_low_j, sums.tokens), ratio(sums.systematic_high_j, sums.tokens)
-    quantisation = ratio(COVERAGE * sums.quantisation_j, sums.energy_j)
+    low, high = ratio(sums.energy.systematic_low_j, sums.tokens), ratio(sums.energy.systematic_high_j, sums.tokens)
+    quantisation = ratio(COVERAGE * sums.energy.quantisation_j, sums.energy.value_j)
     names = ("random", "quantisation", "relative_half_width", "low", "high", "ci_low", "ci_high")
     if interval is None or low is None or high is None or quantisation is None:
         return {f"joules_per_token_{name}": None for name in (*names, "interval")}
@@ -251,13 +236,12 @@ def _token_interval(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
 
 
 def _energy(used: Sequence[Window], sums: _Sums) -> dict[str, Any]:
-    energies = [window.energy for window in used]
     per_component = {f"{name}_energy_j": _component(used, name) for name in components_of(used)}
     return {
-        "total_energy_j": sums.energy_j,
-        "total_energy_low_j": sums.low_j,
-        "total_energy_high_j": sums.high_j,
-        "energy_components": "+".join(sorted({name for energy in energies for name in energy.components})),
+        "total_energy_j": sums.energy.value_j,
+        "total_energy_low_j": sums.energy.low_j,
+        "total_energy_high_j": sums.energy.high_j,
+        "energy_components": "+".join(sorted(sums.energy.components)),
         **per_component,
     }
 
@@ -280,9 +264,9 @@ def _everything(windows: Sequence[Window]) -> dict[str, Any]:
     return {
         "windows": len(windows),
         "duration_s": sums.duration_s,
-        "total_energy_j": sums.energy_j,
-        "total_energy_low_j": sums.low_j,
-        "total_energy_high_j": sums.high_j,
+        "total_energy_j": sums.energy.value_j,
+        "total_energy_low_j": sums.energy.low_j,
+        "total_energy_high_j": sums.energy.high_j,
     }
 
 
