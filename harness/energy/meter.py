@@ -182,7 +182,7 @@ class EnergyMeter:
         limit_s = self._limits.foreign_cpu_share * duration * (os.cpu_count() or 1)
         if foreign_cpu_s is not None and foreign_cpu_s > limit_s:
             yield "contended_host"
-        yield from dict.fromkeys(flag for figure in figures for flag in figure.flags)
+        yield from (flag for figure in figures for flag in figure.flags)
         yield from trace_flags(self.sampler, window.started, ended, self._limits)
 
     @contextmanager

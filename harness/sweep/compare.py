@@ -131,13 +131,12 @@ def _efficiency(cell: str, first: Path, second: Path) -> list[Finding]:
                 missing = "no energy" if not (a and b) else "fewer than two repeats"
                 findings.append(Finding(cell, name, _mean(a), _mean(b), "cannot say", missing))
                 continue
-            if found.ratio.low >= 1 - EQUIVALENT and found.ratio.high <= 1 + EQUIVALENT:
-                why = f"equivalent: the ratio's interval is within {EQUIVALENT:.0%} of 1"
-                findings.append(Finding(cell, name, _mean(a), _mean(b), "agree", why, found.ratio, found.p, True))
-                continue
-            verdict: Verdict = "differ" if found.p < LEVEL else "agree"
+            equivalent = found.ratio.low >= 1 - EQUIVALENT and found.ratio.high <= 1 + EQUIVALENT
+            verdict: Verdict = "differ" if found.p < LEVEL and not equivalent else "agree"
             why = f"Welch's test over {len(a)} and {len(b)} repeats, p {found.p:.2g}"
-            findings.append(Finding(cell, name, _mean(a), _mean(b), verdict, why, found.ratio, found.p))
+            if equivalent:
+                why = f"equivalent: the ratio's interval is within {EQUIVALENT:.0%} of 1"
+            findings.append(Finding(cell, name, _mean(a), _mean(b), verdict, why, found.ratio, found.p, equivalent))
     return findings
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.axes import axes_of
-from harness.config.compose import Cell, resolved_config
+from harness.config.compose import Cell
 from harness.config.schema import Config
+from harness.config.task import TrainTaskConfig
 from harness.energy.host import cpu_name
 from harness.record.record import read_record, record_folders
 from harness.stats.intervals import Interval
@@ -70,17 +71,16 @@ def plan(cells: Sequence[Cell], elsewhere: bool = False) -> list[PlannedCell]:
 def planned_axes(config: Config) -> dict[str, Any]:
     """A cell's axes as its record will have them; the device as far as it is known without asking it."""
     device = cpu_name() if config.hardware.accelerator == "cpu" else None
-    return {**axes_of(config), "device_name": device, "work": planned_work(resolved_config(config))}
+    return {**axes_of(config), "device_name": device, "work": _planned_work(config)}
 
 
-def planned_work(config: Mapping[str, Any]) -> float:
+def _planned_work(config: Config) -> float:
     """Sequences that a training is planned to take; 1 for other tasks, whose length is the protocol's."""
-    task = config["task"]
-    if task["kind"] != "train":
+    if not isinstance(config.task, TrainTaskConfig):
         return 1.0
-    sequences = float(task["steps"] * config["batch_size"])
-    context = task.get("context") or config["model"].get("context_length")
-    most = task.get("stop", {}).get("tokens")
+    sequences = float(config.task.steps * config.batch_size)
+    context = config.task.context or getattr(config.model, "context_length", None)
+    most = config.task.stop.tokens
     return sequences if most is None or context is None else min(sequences, most / context)
 
 
@@ -100,9 +100,9 @@ def _finished(results: Path) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]
             except ValueError:
                 continue
             if record is not None and record["status"] == "ok":
-                done = _of_training(record).get("steps")
-                work = planned_work(record["config"]) if done is None else float(done * record["cell"]["batch_size"])
-                axes = {**record["cell"], "work": work}
+                axes = dict(record["cell"])
+                if training := _of_training(record):
+                    axes["work"] = training["steps"] * axes["batch_size"]
                 if record["config"]["hardware"]["accelerator"] != "cpu":
                     axes["device_name"] = None
                 found.append((axes, record))

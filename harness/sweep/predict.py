@@ -85,9 +85,10 @@ class CellPredictor:
     """
 
     def __init__(self, finished: Iterable[tuple[Axes, float | None, float | None]]) -> None:
-        known = [(axes, whole, training or 0.0) for axes, whole, training in finished if whole]
+        known = [(axes, whole, training) for axes, whole, training in finished if whole]
         self._training = Predictor((axes, training) for axes, _, training in known if training)
-        self._rest = Predictor(({**axes, "work": 1.0}, whole - training) for axes, whole, training in known)
+        rests = ((axes, whole if training is None else whole - training) for axes, whole, training in known)
+        self._rest = Predictor(({**axes, "work": 1.0}, rest) for axes, rest in rests)
 
     def predict(self, axes: Axes) -> Interval | None:
         """What a cell with these axes will take (95 %); None where nothing like it is finished."""
